@@ -1,0 +1,25 @@
+"""Image-to-image translation: train Pix2Pix on folders of images, continue, and convert folders with the result."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from translate.conversion.translator import Translator
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(checkpoint: str | Path, *, accelerator: str = "auto") -> "Translator":
+    """Load a run folder or a model folder for translation.
+
+    Args:
+        checkpoint: a run folder (its latest model) or a model folder.
+        accelerator: `auto` (a GPU if there is one), `cpu`, `cuda` or `mps`.
+
+    Raises:
+        UserError: there is no model, it is damaged, or the accelerator is not there.
+    """
+    from translate.conversion.translator import load_translator
+
+    return load_translator(Path(checkpoint), accelerator=accelerator)

@@ -1,0 +1,267 @@
+"""The command line: one table from command to function. Heavy imports happen inside the functions."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from translate.errors import UserError
+
+if TYPE_CHECKING:
+    from translate.conversion.folder import Report
+    from translate.data.check import Inspection
+
+Item = TypeVar("Item")
+app = typer.Typer(
+    name="translate",
+    help="Image-to-image translation: train on folders of images, convert whole folders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+PASS_ON = {"ignore_unknown_options": True, "help_option_names": []}
+Words = Annotated[Optional[list[str]], typer.Argument(metavar="KEY=VALUE ...", help="settings", show_default=False)]
+ConfigDir = Annotated[
+    Optional[Path], typer.Option("--config-dir", help="a folder of your own yaml files, searched beside conf/")
+]
+Help = Annotated[bool, typer.Option("--help", "-h", help="explain every setting and exit")]
+GROUPS = {
+    "methods": "method",
+    "generators": "generator",
+    "discriminators": "discriminator",
+    "objectives": "objective",
+    "optimizers": "optimizer",
+    "schedules": "schedule",
+    "data": "data",
+    "recipes": "recipe",
+}
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
+def train(words: Words = None, config_dir: ConfigDir = None, help: Help = False) -> None:
+    """Train, or continue an interrupted run: the same command goes on where it stopped."""
+    words = words or []
+    if help:
+        print_settings("translate train data.root=FOLDER [KEY=VALUE ...]", words, config_dir)
+        return
+    from translate.config import compose_settings
+
+    composed = compose_settings(words, config_dir)
+    from translate.training.run import train as run
+
+    outcome = run(composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress_bar("reading images"))
+    console = Console(highlight=False, soft_wrap=True)
+    if outcome.stopped_by is not None:
+        console.print(
+            f"Stopped after step {outcome.steps} of {outcome.total_steps}, saved in {outcome.folder}. "
+            "The same command continues."
+        )
+        raise typer.Exit(128 + outcome.stopped_by)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        console.print(
+            f"Finished: {outcome.steps} steps in {outcome.folder}. Convert a folder with\n"
+            f"  translate convert {outcome.folder} INPUT OUTPUT\n"
+            f"or train on with more steps: steps={outcome.steps * 2}"
+        )
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
+def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False) -> None:
+    """Look at a data set before training: what train would read, and what is wrong with it."""
+    words = words or []
+    if help:
+        print_settings("translate check data.root=FOLDER [KEY=VALUE ...]", words, config_dir)
+        return
+    from translate.config import compose_settings
+
+    composed = compose_settings(words, config_dir)
+    from translate.build import build
+    from translate.data.preview import write_preview
+    from translate.training.run import check_settings
+
+    check_settings(composed.settings)
+    data = build(composed.settings.data, composed.allowed)
+    inspection = data.inspect(composed.settings.image_size, progress_bar("reading images"))
+    print_inspection(inspection)
+    inspection.raise_problems(most=len(inspection.problems))
+    picture = Path(composed.settings.output) / "check.png"
+    write_preview(picture, data, composed.settings.image_size, seed=composed.settings.seed)
+    typer.echo(f"No problems. What the network would see, after augmentation: {picture}")
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="a run folder or a model folder")],
+    input: Annotated[Path, typer.Argument(help="an image or a folder of images")],
+    output: Annotated[Path, typer.Argument(help="where the converted images go, in the same tree")],
+    format: Annotated[str, typer.Option(help="keep, png, jpeg, webp or tiff")] = "keep",
+    batch_size: Annotated[Optional[int], typer.Option(help="images of one size run together", min=1)] = None,
+    resize: Annotated[str, typer.Option(help="native: at the image's own size; training: scaled as in training")] = "native",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="convert again what is in OUTPUT already")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be converted, and convert nothing")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="also write comparison.png: input and output")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+) -> None:
+    """Convert an image or a whole folder with a trained model."""
+    from translate.conversion.folder import convert_folder, plan
+    from translate.conversion.translator import load_translator
+
+    tasks = plan(input, output, format=format)  # type: ignore[arg-type]
+    if dry_run:
+        for task in tasks:
+            typer.echo(f"{task.input} -> {task.output}")
+        return
+    if resize not in ("native", "training"):
+        raise UserError(f"--resize {resize} is not one of native, training")
+    translator = load_translator(checkpoint, accelerator=accelerator, resize=resize)  # type: ignore[arg-type]
+    with conversion_progress(len(tasks)) as progress:
+        report = convert_folder(
+            translator,
+            input,
+            output,
+            format=format,  # type: ignore[arg-type]
+            batch_size=batch_size,
+            overwrite=overwrite,
+            compare=compare,
+            progress=progress,
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{len(report.converted)} converted, {len(report.skipped)} skipped, {len(report.failures)} failed: {output}")
+    if report.skipped:
+        console.print("Skipped images were in OUTPUT already; --overwrite converts them again.")
+    if report.comparison:
+        console.print(f"Before and after: {report.comparison}")
+    for failed, reason in report.failures[:20]:
+        console.print(f"  {failed}: {reason}", markup=False)
+    if report.failures:
+        raise typer.Exit(1)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="a run folder or a model folder")],
+    words: Words = None,
+    split: Annotated[Optional[str], typer.Option(help="test, validation or train; default: test, else validation")] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+) -> None:
+    """Measure a model on pairs: L1, PSNR, SSIM, beside those of the input returned unchanged."""
+    from translate.config import override_tree
+    from translate.conversion.translator import load_translator
+    from translate.evaluation.evaluate import evaluate as measure
+
+    translator = load_translator(checkpoint, accelerator=accelerator)
+    composed = override_tree(translator.model.settings, words or [])
+    evaluation = measure(translator, composed.tree, split)
+    table = Table("", *evaluation.mean, title=f"{len(evaluation.rows)} pairs of the {evaluation.split} split")
+    table.add_row("model", *(f"{value:.4f}" for value in evaluation.mean.values()))
+    if evaluation.identity:
+        table.add_row("input unchanged", *(f"{value:.4f}" for value in evaluation.identity.values()))
+    Console().print(table)
+    path = checkpoint / f"evaluation_{evaluation.split}.csv"
+    evaluation.write_csv(path)
+    typer.echo(f"per image: {path}")
+
+
+@app.command("list")
+def list_choices(what: Annotated[Optional[str], typer.Argument(help=", ".join(GROUPS))] = None) -> None:
+    """Name what can be chosen: methods, generators, discriminators, objectives, data, recipes, ..."""
+    from translate.config import describe_group
+
+    if what is not None and what not in GROUPS:
+        raise UserError(f"{what!r} is not one of {', '.join(GROUPS)}")
+    for title in [what] if what else GROUPS:
+        table = Table("name", "what it is", title=f"{GROUPS[title]}=NAME", title_justify="left", expand=True)
+        for name, text in describe_group(GROUPS[title]):
+            table.add_row(name, text)
+        Console().print(table)
+
+
+def main() -> None:
+    """Run the command line; errors meant for the user are printed without a traceback."""
+    import errno
+
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except UserError as error:
+        fail(str(error), 2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        fail(f"{error.filename or 'the output'}: {error.strerror}. What was saved before is untouched", 2)
+    except RuntimeError as error:
+        if type(error).__name__ != "TrainingDiverged":
+            raise
+        fail(str(error), 1)
+
+
+def fail(message: str, code: int) -> None:
+    """Print `message` to the standard error and exit."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {message}", markup=False, style="red")
+    sys.exit(code)
+
+
+def print_settings(usage: str, words: list[str], config_dir: Path | None) -> None:
+    """Every setting with its default and meaning, under the components that `words` choose."""
+    from translate.config import choices, explain_settings, groups
+
+    console = Console()
+    console.print(f"Usage: {usage}", markup=False)
+    table = Table("component", "choices", title="Components", title_justify="left", expand=True)
+    for group in groups(config_dir):
+        table.add_row(f"{group}=", ", ".join(choices(group, config_dir)))
+    console.print(table)
+    table = Table("setting", "default", "meaning", title="Settings", title_justify="left", expand=True)
+    for key, default, meaning in explain_settings(words, config_dir):
+        table.add_row(key, default, meaning)
+    console.print(table)
+    console.print("Options: --config-dir FOLDER of your own yaml files; --help. Give components before --help to see theirs.")
+
+
+def print_inspection(inspection: "Inspection") -> None:
+    """What was found in a data set."""
+    table = Table("what", "found")
+    for split, count in inspection.counts.items():
+        table.add_row(f"{split} pairs", str(count))
+    for name, side in inspection.sides.items():
+        if side is not None:
+            kind = "label map, " if side.labels else ""
+            table.add_row(f"side {name}", f"{kind}{side.channels} channels, {side.dtype}, range {side.low:g} to {side.high:g}")
+    for (height, width), count in inspection.sizes.most_common(5):
+        table.add_row("size", f"{width}x{height}: {count}")
+    Console().print(table)
+
+
+def progress_bar(what: str) -> Callable[[Iterable[Item], int], Iterable[Item]]:
+    """A wrapper around an iteration that shows how far it is, on a terminal."""
+
+    def wrap(items: Iterable[Item], length: int) -> Iterable[Item]:
+        from rich.progress import track
+
+        return track(items, what, total=length, transient=True, disable=not sys.stdout.isatty())
+
+    return wrap
+
+
+@contextmanager
+def conversion_progress(total: int) -> Iterator[Callable[["Report"], None]]:
+    """A progress bar over a conversion, on a terminal."""
+    from rich.progress import Progress
+
+    with Progress(disable=not sys.stdout.isatty(), transient=True) as progress:
+        task = progress.add_task("converting", total=total)
+
+        def advance(report: Any) -> None:
+            progress.update(task, completed=len(report.converted) + len(report.skipped) + len(report.failures))
+
+        yield advance

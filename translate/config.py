@@ -1,0 +1,346 @@
+"""From `KEY=VALUE` words to settings. The only file that knows Hydra and OmegaConf.
+
+Everything a person can get wrong in a configuration is said here in one message: which key, which value, and what
+the choices are.
+"""
+
+import difflib
+import functools
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from translate.build import LOCAL, check_names, resolve
+from translate.errors import UserError
+from translate.training.settings import Settings
+
+PRIMARY = "train"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A resolved configuration.
+
+    Attributes:
+        settings: it, with checked types.
+        tree: it, as plain values, for saving.
+        allowed: the prefixes of what its components may name.
+    """
+
+    settings: Settings
+    tree: dict[str, Any]
+    allowed: tuple[str, ...]
+
+
+def conf_directory() -> Path:
+    """The configuration tree: inside the installed package, or at the top of the repository.
+
+    Raises:
+        UserError: it is in neither place.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / f"{PRIMARY}.yaml").is_file():
+            return folder
+    raise UserError(f"the configuration tree conf/ is neither in {package} nor beside it: install the package again")
+
+
+def choices(group: str, own: Path | None = None) -> list[str]:
+    """The names that `group=` takes, with those of the user's own configuration folder."""
+    folders = [conf_directory(), *([own] if own else [])]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def groups(own: Path | None = None) -> list[str]:
+    """The component groups: the folders of the configuration tree."""
+    folders = [conf_directory(), *([own] if own else [])]
+    return sorted({path.name for folder in folders for path in folder.iterdir() if path.is_dir()})
+
+
+def compose_settings(words: Sequence[str], own: Path | None = None) -> Composed:
+    """Compose conf/train.yaml with `words` (`KEY=VALUE`, Hydra's grammar) and check every name, choice and type.
+
+    `own` is a folder of the user's with yaml files of its own, which may name components outside the toolkit.
+
+    Raises:
+        UserError: the first thing that is wrong.
+    """
+    if own is not None and not own.is_dir():
+        raise UserError(f"--config-dir {own} is not a folder")
+    overrides = [parse(word) for word in words]
+    known_groups = groups(own)
+    chosen = [override for override in overrides if override.key_or_group in known_groups]
+    for override in chosen:
+        check_choice(override, own)
+    config = _compose([_text(override) for override in chosen], own)
+    for override in overrides:
+        if override not in chosen:
+            check_key(override, config)
+    config = _compose([*map(_text, overrides), *one_length(overrides)], own)
+    tree = _resolve(_with_output(config))
+    allowed = LOCAL + tuple(_own_targets(own)) if own else LOCAL
+    for path, node in components(tree):
+        check_component(path, node, allowed)
+    return Composed(to_settings(tree), tree, allowed)
+
+
+def to_settings(tree: Mapping[str, Any]) -> Settings:
+    """Check the top-level types of a resolved tree.
+
+    Raises:
+        UserError: a key that is missing, unknown, or of another type.
+    """
+    try:
+        return TypeAdapter(Settings).validate_python(tree)
+    except ValidationError as error:
+        raise UserError(_explain(error)) from error
+
+
+def parse(word: str) -> Override:
+    """Parse one `KEY=VALUE`.
+
+    Raises:
+        UserError: it is none.
+    """
+    if "=" not in word:
+        raise UserError(f"{word!r} is not KEY=VALUE; an example is image_size=128")
+    try:
+        return OverridesParser.create().parse_override(word)
+    except OverrideParseException as error:
+        key = word.partition("=")[0]
+        raise UserError(
+            f"{word!r} cannot be read as KEY=VALUE: quote values with spaces, commas, brackets or = twice, "
+            f"""as in '{key}="a b"'"""
+        ) from error
+
+
+def one_length(overrides: Sequence[Override]) -> list[str]:
+    """Who gives steps means no epochs, and the other way round: the one not given becomes null."""
+    given = {override.key_or_group for override in overrides if override.value() is not None}
+    return [f"{other}=null" for one, other in (("steps", "epochs"), ("epochs", "steps")) if one in given and other not in given]
+
+
+def check_choice(override: Override, own: Path | None) -> None:
+    """Raise UserError when a group is given a name that it does not have."""
+    group, name = override.key_or_group, override.value()
+    names = choices(group, own)
+    if name not in names:
+        raise UserError(f"{group}={name} is not one of {', '.join(names)}{_did_you_mean(str(name), names)}")
+
+
+def check_key(override: Override, config: DictConfig) -> None:
+    """Raise UserError when a dotted key does not exist, naming the nearest and those beside it."""
+    if override.is_add() or override.is_delete():
+        raise UserError(f"{override.input_line!r}: keys cannot be added or deleted, only set: KEY=VALUE")
+    *parents, last = override.key_or_group.split(".")
+    node: Any = config
+    for index, part in enumerate([*parents, last]):
+        if not isinstance(node, DictConfig) or part not in node:
+            where = ".".join([*parents, last][:index])
+            siblings = [str(key) for key in node if not str(key).startswith("_")] if isinstance(node, DictConfig) else []
+            every = [key for key, _ in flatten(OmegaConf.to_container(config))]  # type: ignore[arg-type]
+            guess = _did_you_mean(override.key_or_group, every) or _did_you_mean(part, siblings, prefix=where)
+            keys = f"{where} has the keys" if where else "the keys are"
+            raise UserError(f"{override.key_or_group} is not a setting{guess}; {keys} {', '.join(siblings) or 'none'}")
+        node = node._get_node(part)
+        if isinstance(node, DictConfig) and node._is_none():
+            node = None
+
+
+def components(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every node with a `_target_`, by its dotted path."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            if "_target_" in value:
+                yield f"{prefix}{key}", value
+            yield from components(value, f"{prefix}{key}.")
+
+
+def check_component(path: str, node: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    """Check a component's names and types against the signature of what it names.
+
+    Raises:
+        UserError: a setting it does not have, of the wrong type, or outside its choices.
+    """
+    component = resolve(node["_target_"], allowed)
+    arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    check_names(component, arguments, path)
+    if not node["_target_"].startswith("translate."):
+        return  # annotations of other libraries are no schema
+    signature = inspect.signature(component, eval_str=True)
+    for name, value in arguments.items():
+        annotation = signature.parameters[name].annotation
+        if isinstance(value, Mapping) and "_target_" in value:
+            continue
+        try:
+            _adapter(annotation).validate_python(value)
+        except ValidationError as error:
+            raise UserError(f"{path}.{name}={value}: {error.errors()[0]['msg']}") from error
+
+
+@functools.cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting as (dotted key, value)."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        elif not str(key).startswith("_"):
+            yield f"{prefix}{key}", value
+
+
+def explain_settings(words: Sequence[str], own: Path | None = None) -> list[tuple[str, str, str]]:
+    """(key, default, meaning) of every setting under the components chosen by `words`; the meanings are the
+    comments in the yaml files."""
+    overrides = [parse(word) for word in words if word.partition("=")[0] in groups(own)]
+    for override in overrides:
+        check_choice(override, own)
+    config = _compose([_text(override) for override in overrides], own)
+    chosen = OmegaConf.to_container(config.hydra.runtime.choices)
+    meanings: dict[str, str] = {}
+    folders = [conf_directory(), *([own] if own else [])]
+    for group in groups(own):
+        for folder in folders:
+            meanings |= _comments(folder / group / f"{chosen[group]}.yaml", group)  # type: ignore[index, call-overload]
+    meanings = _comments(conf_directory() / f"{PRIMARY}.yaml", "") | meanings
+    tree: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
+    tree.pop("hydra")
+    return [(key, _shown(value), meanings.get(key, "")) for key, value in flatten(tree)]
+
+
+def description(path: Path) -> str:
+    """What a yaml file says of itself: its comment lines after the command."""
+    lines = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    return " ".join(line for line in lines if not line.startswith(("@package", "translate ")))
+
+
+def describe_group(group: str, own: Path | None = None) -> list[tuple[str, str]]:
+    """(name, description) of every choice of a group."""
+    folders = [conf_directory(), *([own] if own else [])]
+    files = {path.stem: path for folder in folders for path in (folder / group).glob("*.yaml")}
+    return [(name, description(files[name])) for name in sorted(files)]
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The configuration of a run from its config.yaml.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} is no configuration of a run")
+    return tree
+
+
+def override_tree(tree: Mapping[str, Any], words: Sequence[str]) -> Composed:
+    """A saved configuration with single values changed by `words`.
+
+    Raises:
+        UserError: a key or value that does not fit it.
+    """
+    config = OmegaConf.create(dict(tree))
+    for word in words:
+        override = parse(word)
+        check_key(override, config)
+        OmegaConf.update(config, override.key_or_group, override.value())
+    changed = _resolve(config)
+    for path, node in components(changed):
+        check_component(path, node, LOCAL)
+    return Composed(to_settings(changed), changed, LOCAL)
+
+
+def _compose(words: Iterable[str], own: Path | None) -> DictConfig:
+    extra = [f"hydra.searchpath=[file://{own.resolve()}]"] if own else []
+    try:
+        with initialize_config_dir(str(conf_directory()), version_base="1.3", job_name="translate"):
+            return compose(PRIMARY, [*words, *extra], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(str(error).strip().splitlines()[0]) from error
+
+
+def _with_output(config: DictConfig) -> DictConfig:
+    """Leave out Hydra's own settings and name the run folder where nobody did."""
+    chosen = config.hydra.runtime.choices
+    result = DictConfig({key: config._get_node(key) for key in config if key != "hydra"})
+    if result.output is None:
+        data = result.data
+        is_given = not OmegaConf.is_missing(data, "root") and not OmegaConf.is_interpolation(data, "root")
+        name = Path(str(data.root)).resolve().stem if is_given else chosen.data
+        result.output = f"runs/{chosen.method}_{name}"
+    return result
+
+
+def _resolve(config: DictConfig) -> dict[str, Any]:
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{missing[0]} is not set: give {missing[0]}=...")
+    try:
+        tree: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    except InterpolationResolutionError as error:
+        raise UserError(str(error).strip().splitlines()[0]) from error
+    return tree
+
+
+def _text(override: Override) -> str:
+    assert override.input_line is not None
+    return override.input_line
+
+
+def _own_targets(own: Path) -> set[str]:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in own.rglob("*.yaml"))
+    return set(re.findall(r"^\s*_target_:\s*([\w.]+)", text, re.MULTILINE))
+
+
+def _comments(path: Path, group: str) -> dict[str, str]:
+    """Dotted key -> the comment behind it, for one yaml file of the tree."""
+    if not path.is_file():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    prefix = "" if "@package _global_" in text or not group else f"{group}."
+    found: dict[str, str] = {}
+    parents: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        match = re.match(r"^( *)([\w]+):(?: (.*?))?(?:  # (.*))?$", line)
+        if not match:
+            continue
+        indent, key = len(match[1]), match[2]
+        parents = [parent for parent in parents if parent[0] < indent]
+        if match[4]:
+            found[prefix + ".".join([*(name for _, name in parents), key])] = match[4]
+        parents.append((indent, key))
+    return found
+
+
+def _shown(value: Any) -> str:
+    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, list) else str(value)
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("literal", "int", "function")))
+    return f"{key}={first['input']}: {first['msg']}"
+
+
+def _did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
+    dotted = f"{prefix}." if prefix else ""
+    return f" (did you mean {dotted}{near[0]}?)" if near else ""

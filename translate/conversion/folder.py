@@ -1,0 +1,252 @@
+"""Converting a folder: every image, the tree mirrored, a bad file never stops the others."""
+
+import json
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from translate.conversion.translator import Translator
+from translate.data.image import EXTENSIONS, ImageError, can_hold, list_images, read_image, write_image
+from translate.errors import UserError
+from translate.files import write_text
+from translate.picture import title_row, to_display
+
+Format = Literal["keep", "png", "jpeg", "webp", "tiff"]
+FORMATS: dict[str, str | None] = {"keep": None, "png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
+FAILURES = "failures.jsonl"
+COMPARISON = "comparison.png"
+COMPARED = 12
+AHEAD = 8
+"""Images read before they are needed, and results waiting to be written."""
+
+
+@dataclass
+class Report:
+    """What became of a folder.
+
+    Attributes:
+        converted: outputs written.
+        skipped: outputs that were there already.
+        failures: (input, reason) of every image that could not be converted.
+        comparison: the before/after picture, if one was asked for.
+    """
+
+    converted: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    failures: list[tuple[Path, str]] = field(default_factory=list)
+    comparison: Path | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to convert. `output` has the extension that was asked for, or the input's."""
+
+    input: Path
+    output: Path
+
+
+def plan(input_path: Path, output: Path, *, format: Format = "keep") -> list[Task]:
+    """What would be converted into what: the images of a folder, or one image into a file or a folder.
+
+    Raises:
+        UserError: there is nothing to convert, output lies in input, or two inputs would become one output.
+    """
+    if format not in FORMATS:
+        raise UserError(f"--format {format} is not one of {', '.join(FORMATS)}")
+    suffix = FORMATS[format]
+    if not input_path.exists():
+        raise UserError(f"INPUT {input_path} does not exist: give an image or a folder of images")
+    if input_path.is_file():
+        is_named = output.suffix.lower() in EXTENSIONS
+        target = output if is_named else output / input_path.name
+        return [Task(input_path, target if is_named or suffix is None else target.with_suffix(suffix))]
+    if output.is_file():
+        raise UserError(f"OUTPUT {output} is a file, but INPUT {input_path} is a folder: give a folder")
+    inside = output.resolve()
+    if inside == input_path.resolve() or input_path.resolve() in inside.parents:
+        raise UserError(f"OUTPUT {output} lies in INPUT {input_path}, where outputs would become inputs: use another folder")
+    names = list_images(input_path)
+    if not names:
+        raise UserError(f"INPUT {input_path} holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
+    tasks = [Task(input_path / name, output / (name.with_suffix(suffix) if suffix else name)) for name in names]
+    inputs: dict[Path, Path] = {}
+    for task in tasks:
+        if task.output in inputs:
+            raise UserError(f"{inputs[task.output]} and {task.input} would both become {task.output}: use --format keep")
+        inputs[task.output] = task.input
+    return tasks
+
+
+def convert_folder(
+    translator: Translator,
+    input_path: Path,
+    output: Path,
+    *,
+    domain: str | None = None,
+    format: Format = "keep",
+    batch_size: int | None = None,
+    overwrite: bool = False,
+    compare: bool = False,
+    progress: Callable[[Report], None] | None = None,
+) -> Report:
+    """Convert every image below `input_path` into the same place below `output`; see `plan` for the names.
+
+    Images of one size are run together. Pixel type and transparency stay; a result that the input's format cannot
+    hold (RGB from a `.pgm`, say) is written as `.png`, or else as `.tif`. Images whose output exists are left alone
+    unless `overwrite`. `progress` is called after every image.
+
+    Raises:
+        UserError: see `plan`; or nothing more can be written (disk full, no permission). Finished outputs stay.
+    """
+    tasks = plan(input_path, output, format=format)
+    report = Report()
+    folder = output if input_path.is_dir() else tasks[0].output.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sheet: dict[Path, np.ndarray] = {}
+        with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as writers:
+            writing: deque[tuple[Task, Future[Path]]] = deque()
+            for group in _batches(
+                _read_ahead(readers, _unfinished(tasks, overwrite, report)),
+                batch_size or (1 if translator.device.type == "cpu" else 8),
+                report,
+            ):
+                for task, image, result in _run(translator, group, domain, report):
+                    if compare and len(sheet) < COMPARED:
+                        sheet[task.input] = _side_by_side(translator, image, result)
+                    writing.append((task, writers.submit(_write, task, result)))
+                while len(writing) > AHEAD:
+                    _collect(writing.popleft(), report, progress)
+            for written in writing:
+                _collect(written, report, progress)
+        report.comparison = _write_comparison(folder, list(sheet.values())) if sheet else None
+        _write_failures(folder / FAILURES, report)
+    except OSError as error:
+        raise UserError(
+            f"OUTPUT {output} cannot be written: {error.strerror or error}. {len(report.converted)} images are done and "
+            "stay; the same command goes on with the others"
+        ) from error
+    return report
+
+
+def _unfinished(tasks: Iterable[Task], overwrite: bool, report: Report) -> Iterator[Task]:
+    for task in tasks:
+        if not overwrite and task.output.exists():
+            report.skipped.append(task.output)
+        else:
+            yield task
+
+
+def _read_ahead(readers: ThreadPoolExecutor, tasks: Iterable[Task]) -> Iterator[tuple[Task, np.ndarray | ImageError]]:
+    def read(task: Task) -> np.ndarray | ImageError:
+        try:
+            return read_image(task.input)
+        except ImageError as error:
+            return error
+
+    waiting: deque[tuple[Task, Future[np.ndarray | ImageError]]] = deque()
+    for task in tasks:
+        waiting.append((task, readers.submit(read, task)))
+        if len(waiting) > AHEAD:
+            first, image = waiting.popleft()
+            yield first, image.result()
+    for first, image in waiting:
+        yield first, image.result()
+
+
+def _batches(
+    images: Iterable[tuple[Task, np.ndarray | ImageError]], batch_size: int, report: Report
+) -> Iterator[list[tuple[Task, np.ndarray]]]:
+    """Group images of one shape and type; what waits for company is bounded."""
+    groups: dict[tuple[tuple[int, ...], str], list[tuple[Task, np.ndarray]]] = defaultdict(list)
+    for task, image in images:
+        if isinstance(image, ImageError):
+            report.failures.append((task.input, str(image)))
+            continue
+        key = image.shape, str(image.dtype)
+        groups[key].append((task, image))
+        if len(groups[key]) == batch_size:
+            yield groups.pop(key)
+        elif sum(map(len, groups.values())) > 2 * batch_size:
+            yield groups.pop(max(groups, key=lambda other: len(groups[other])))
+    yield from groups.values()
+
+
+def _run(
+    translator: Translator, group: Sequence[tuple[Task, np.ndarray]], domain: str | None, report: Report
+) -> Iterator[tuple[Task, np.ndarray, np.ndarray]]:
+    """Translate a group; if one of its images does not suit the model, each on its own."""
+    try:
+        results = translator.translate_batch([image for _, image in group], domain)
+    except ImageError as error:
+        if len(group) == 1:
+            report.failures.append((group[0][0].input, str(error)))
+        else:
+            for member in group:
+                yield from _run(translator, [member], domain, report)
+        return
+    for (task, image), result in zip(group, results, strict=True):
+        yield task, image, result
+
+
+def _write(task: Task, result: np.ndarray) -> Path:
+    path = task.output
+    dtype, channels = str(result.dtype), result.shape[2]
+    if not can_hold(path.suffix.lower(), dtype, channels):
+        path = path.with_suffix(".png" if can_hold(".png", dtype, channels) else ".tif")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, result)
+    return path
+
+
+def _collect(
+    written: tuple[Task, Future[Path]], report: Report, progress: Callable[[Report], None] | None
+) -> None:
+    task, path = written
+    try:
+        report.converted.append(path.result())
+    except ImageError as error:
+        report.failures.append((task.input, str(error)))
+    if progress is not None:
+        progress(report)
+
+
+def _write_failures(path: Path, report: Report) -> None:
+    if not report.failures:
+        path.unlink(missing_ok=True)
+        return
+    lines = (json.dumps({"input": str(failed), "reason": reason}, ensure_ascii=False) for failed, reason in report.failures)
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _side_by_side(translator: Translator, image: np.ndarray, result: np.ndarray) -> np.ndarray:
+    dtype = str(image.dtype)
+    before = to_display(image, *translator.model.source.range_for(dtype))
+    after = to_display(result, *translator.model.target.range_for(dtype))
+    gap = np.full((len(before), 2, 3), 255, np.uint8)
+    return np.concatenate([before, gap, after], axis=1)
+
+
+def _write_comparison(folder: Path, pairs: Sequence[np.ndarray]) -> Path:
+    """A sheet of input and output side by side, at most 4 pairs a row, larger images scaled down."""
+    from translate.data.augmentation import resize_image
+
+    height = min(256, max(len(pair) for pair in pairs))
+    width = max(round(pair.shape[1] * height / len(pair)) for pair in pairs)
+    columns = min(4, len(pairs), max(1, 2048 // width))
+    cells = []
+    for pair in pairs:
+        scaled = resize_image(pair, height, round(pair.shape[1] * height / len(pair)))
+        cell = np.full((height + 6, width + 6, 3), 255, np.uint8)
+        cell[3 : 3 + height, 3 : 3 + scaled.shape[1]] = scaled
+        cells.append(cell)
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
+    titles = title_row(["input", "output"] * columns, rows[0].shape[1])
+    write_image(folder / COMPARISON, np.concatenate([titles, *rows]))
+    return folder / COMPARISON

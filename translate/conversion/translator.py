@@ -1,0 +1,189 @@
+"""A trained model as a function of images: any size, any depth, same kind back."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from translate.data.check import fits_channels, match_channels
+from translate.data.image import ImageError, read_image
+from translate.errors import UserError
+from translate.model import Model, find_model, read_model
+from translate.pixels import FULL_RANGE, denormalize, normalize
+
+if TYPE_CHECKING:
+    from translate.conversion.folder import Report
+
+Resize = Literal["native", "training"]
+
+
+class Translator:
+    """Translates images. Made by `translate.load`.
+
+    Attributes:
+        model: the method and what its sides look like.
+        device: where it runs.
+        resize: `native` translates at the image's own size; `training` shrinks or enlarges it to the size the model
+            was trained at, translates, and resizes the result back.
+    """
+
+    def __init__(self, model: Model, device: torch.device, *, resize: Resize = "native") -> None:
+        self.model = model
+        self.device = device
+        self.resize: Resize = resize
+        model.method.to(device)
+
+    def __call__(self, image: Any, domain: str | None = None) -> Any:
+        """Translate one image: numpy (H, W, C) or (H, W) of uint8, uint16 or float32, a path, or a PIL image.
+
+        The result is of the same kind, size and depth (a path gives an array). Float values are in [0, 1] unless the
+        model was trained on another range.
+
+        Raises:
+            UserError: the image cannot be read or does not suit the model.
+        """
+        if isinstance(image, str | Path):
+            return self.translate_array(read_image(Path(image)), domain)
+        if isinstance(image, np.ndarray):
+            is_flat = image.ndim == 2
+            output = self.translate_array(image[..., None] if is_flat else image, domain)
+            return output[..., 0] if is_flat and output.shape[2] == 1 else output
+        if hasattr(image, "convert") and hasattr(image, "mode"):
+            return _through_pil(image, lambda pixels: self.translate_array(pixels, domain))
+        raise UserError(f"cannot translate a {type(image).__name__}: give a numpy array, a path or a PIL image")
+
+    def convert_folder(self, input_path: str | Path, output: str | Path, **options: Any) -> "Report":
+        """Convert a folder of images; options and errors as in `translate.conversion.folder.convert_folder`."""
+        from translate.conversion.folder import convert_folder
+
+        return convert_folder(self, Path(input_path), Path(output), **options)
+
+    def translate_array(self, image: np.ndarray, domain: str | None = None) -> np.ndarray:
+        """Translate (H, W, C); transparency of RGBA pixels is kept as it is."""
+        return self.translate_batch([image], domain)[0]
+
+    def translate_batch(self, images: Sequence[np.ndarray], domain: str | None = None) -> list[np.ndarray]:
+        """Translate images (H, W, C) of one size and pixel type in one pass; each result is as if it were alone.
+
+        Raises:
+            ImageError: an image does not suit the model.
+        """
+        parts = [self._split_alpha(image) for image in images]
+        dtype = str(images[0].dtype)
+        source, target = self.model.source, self.model.target
+        low, high = source.range_for(dtype)
+        pixels = np.stack([part for part, _ in parts]).transpose(0, 3, 1, 2)
+        batch = normalize(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device), low, high)
+        output = self.translate_tensor(batch, domain)
+        low, high = target.range_for(dtype)
+        arrays = denormalize(output, dtype, low, high).transpose(0, 2, 3, 1)  # (B, H, W, C)
+        return [
+            array if alpha is None else np.concatenate([array, alpha], axis=2)
+            for array, (_, alpha) in zip(arrays, parts, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def translate_tensor(self, batch: Tensor, domain: str | None = None) -> Tensor:
+        """Translate (B, C, H, W) in [-1, 1] of any size: padded by reflection to what the network takes, and cropped."""
+        height, width = batch.shape[2:]
+        if self.resize == "training":
+            batch = _resize(batch, *self._training_size(height, width))
+        output = self._run(batch, domain)
+        return _resize(output, height, width) if output.shape[2:] != (height, width) else output
+
+    def _run(self, batch: Tensor, domain: str | None) -> Tensor:
+        multiple = self.model.method.size_multiple
+        height, width = batch.shape[2:]
+        down, right = -height % multiple, -width % multiple
+        padded = reflect(batch, down, right)
+        if not self.model.settings["dropout_at_test"]:
+            output = self.model.method.translate(padded, domain)
+        else:
+            # One by one from the same seed: an image's result depends neither on its batch nor on chance.
+            outputs = []
+            for image in padded.split(1):
+                torch.manual_seed(self.model.settings["seed"])
+                outputs.append(self.model.method.translate(image, domain))
+            output = torch.cat(outputs)
+        return output[..., :height, :width]
+
+    def _training_size(self, height: int, width: int) -> tuple[int, int]:
+        size = self.model.settings["image_size"]
+        mode = self.model.settings["data"]["augmentation"]["resize"]
+        if mode == "stretch":
+            return size, size
+        if mode == "keep_aspect":
+            scale = size / min(height, width)
+            return round(height * scale), round(width * scale)
+        return height, width
+
+    def _split_alpha(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Pixels as the model takes them, and the transparency that goes around it."""
+        wanted = self.model.source.channels
+        dtype = str(image.dtype)
+        if dtype not in FULL_RANGE or image.ndim != 3:
+            raise ImageError(f"has {dtype} pixels of shape {image.shape}; supported are (H, W, C) of {', '.join(FULL_RANGE)}")
+        alpha = image[..., 3:] if image.shape[2] == 4 and wanted != 4 else None
+        pixels = image if alpha is None else image[..., :3]
+        found = pixels.shape[2]
+        is_grey = found == 3 and bool((pixels == pixels[..., :1]).all())
+        if not fits_channels(found, wanted) or (found == 3 and wanted == 1 and not is_grey):
+            raise ImageError(f"has {found} channels, but the model translates images of {wanted}")
+        pixels = pixels[..., :1] if is_grey and wanted == 1 else match_channels(pixels, wanted)
+        return pixels, alpha if self.model.target.channels == 3 else None
+
+
+def load_translator(checkpoint: Path, *, accelerator: str = "auto", resize: Resize = "native") -> Translator:
+    """See `translate.load`."""
+    return Translator(read_model(find_model(checkpoint)), pick_device(accelerator), resize=resize)
+
+
+def pick_device(accelerator: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `mps` means here.
+
+    Raises:
+        UserError: an unknown name, or a device that is not there.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if accelerator == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+    if accelerator not in available:
+        raise UserError(f"accelerator={accelerator} is not one of auto, {', '.join(available)}")
+    if not available[accelerator]:
+        raise UserError(f"accelerator={accelerator} is not available here: use accelerator=cpu")
+    return torch.device(accelerator)
+
+
+def reflect(batch: Tensor, down: int, right: int) -> Tensor:
+    """Pad (B, C, H, W) at the bottom and the right by reflection, as often as a small image needs."""
+    while down or right:
+        height, width = batch.shape[2:]
+        now_down, now_right = min(down, height - 1), min(right, width - 1)
+        if (down and not now_down) or (right and not now_right):  # one pixel has nothing to reflect
+            return pad(batch, (0, right, 0, down), mode="replicate")
+        batch = pad(batch, (0, now_right, 0, now_down), mode="reflect")
+        down, right = down - now_down, right - now_right
+    return batch
+
+
+def _resize(batch: Tensor, height: int, width: int) -> Tensor:
+    if batch.shape[2:] == (height, width):
+        return batch
+    return torch.nn.functional.interpolate(
+        batch, (height, width), mode="bicubic", antialias=True, align_corners=False
+    ).clamp(-1, 1)
+
+
+def _through_pil(image: Any, translate: Callable[[np.ndarray], np.ndarray]) -> Any:
+    from PIL import Image
+
+    mode = image.mode if image.mode in ("L", "RGB", "RGBA", "I;16", "F") else "RGB"
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    output = translate(pixels[..., None] if pixels.ndim == 2 else pixels)
+    return Image.fromarray(output[..., 0] if output.shape[2] == 1 else output)
+
+

@@ -1,0 +1,1 @@
+"""Reading images and making training samples of them."""

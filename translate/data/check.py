@@ -1,0 +1,130 @@
+"""Looking at every image of a data set before training: what it is, and what is wrong with it."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from translate.data.image import TIFF, ImageError, read_image
+from translate.errors import UserError
+from translate.pixels import FULL_RANGE, Side
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one decoded image is. `channels` leaves out a transparency channel."""
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in a data set.
+
+    Attributes:
+        counts: images (or pairs) per split.
+        sides: the two sides by name, "A" and "B"; None where the problems leave it open.
+        sizes: (height, width) of the images and how many have it.
+        problems: everything wrong, one line each, beginning with the path.
+    """
+
+    counts: dict[str, int]
+    sides: dict[str, Side | None]
+    sizes: Counter[tuple[int, int]]
+    problems: list[str] = field(default_factory=list)
+
+    def raise_problems(self, *, most: int = 20) -> None:
+        """Raise UserError listing the problems (the first `most`), if there are any."""
+        if not self.problems:
+            return
+        shown = [f"  {problem}" for problem in self.problems[:most]]
+        if len(self.problems) > most:
+            shown.append(f"  ... and {len(self.problems) - most} more; `translate check` with the same keys lists all")
+        count = len(self.problems)
+        raise UserError(f"the data has {count} problem{'s' * (count > 1)}:\n" + "\n".join(shown))
+
+
+def drop_alpha(image: np.ndarray, path: Path) -> np.ndarray:
+    """Leave out the transparency of (H, W, 4) pixels, except in TIFF and NPY, where a fourth channel is data."""
+    is_transparency = image.shape[2] == 4 and path.suffix.lower() not in TIFF | {".npy"}
+    return image[..., :3] if is_transparency else image
+
+
+def inspect_images(
+    paths: Collection[Path], progress: Callable[[Iterable[Facts | str], int], Iterable[Facts | str]] | None = None
+) -> dict[Path, Facts | str]:
+    """Decode every image in threads; the value is its Facts, or what is wrong with it.
+
+    `progress` may wrap the iteration (its arguments: the iterable and its length) to show how far it is.
+    """
+
+    def look(path: Path) -> Facts | str:
+        try:
+            height, width, channels = (image := drop_alpha(read_image(path), path)).shape
+        except ImageError as error:
+            return str(error)
+        if image.dtype == np.float32 and not np.isfinite(image).all():
+            return "has pixels that are NaN or infinite"
+        return Facts(height, width, channels, str(image.dtype))
+
+    ordered = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        found: Iterable[Facts | str] = pool.map(look, ordered)
+        if progress is not None:
+            found = progress(found, len(ordered))
+        return dict(zip(ordered, found, strict=True))
+
+
+def derive_side(
+    name: str,
+    facts: Sequence[tuple[Path, Facts]],
+    *,
+    channels: int | None,
+    value_range: Sequence[float] | None,
+    labels: bool,
+) -> tuple[Side | None, list[str]]:
+    """What side `name` is, from its images: the channels and pixel type they share, and the problems.
+
+    Grey and RGB images mix (grey is repeated), as do 8 and 16 bits (8 is widened); anything else does not.
+    `channels` and `value_range` are the user's own, where given.
+    """
+    found_channels = Counter(fact.channels for _, fact in facts)
+    found_types = Counter(fact.dtype for _, fact in facts)
+    if not facts:
+        return None, []
+    derived = max(found_channels) if set(found_channels) <= {1, 3} else found_channels.most_common(1)[0][0]
+    channels = derived if channels is None else channels
+    dtype = max(found_types) if set(found_types) == {"float32"} else "uint16" if "uint16" in found_types else "uint8"
+    problems = []
+    for path, fact in facts:
+        if not fits_channels(fact.channels, channels):
+            problems.append(
+                f"{path}: has {fact.channels} channels, but side {name} has {channels} "
+                f"(convert the file, or set data.channels_{name.lower()})"
+            )
+        if (fact.dtype == "float32") != (dtype == "float32"):
+            problems.append(f"{path}: has {fact.dtype} pixels, but others of side {name} have {dtype}: convert them to one")
+    low, high = FULL_RANGE[dtype] if value_range is None else (value_range[0], value_range[1])
+    return Side(channels, dtype, low, high, labels), problems  # type: ignore[arg-type]
+
+
+def fits_channels(found: int, wanted: int) -> bool:
+    """Whether `match_channels` can bring an image of `found` channels to `wanted`."""
+    return found == wanted or {found, wanted} == {1, 3}
+
+
+def match_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """Bring (H, W, C) to `channels`: grey is repeated, RGB becomes grey by its luminance (ITU-R BT.601)."""
+    if image.shape[2] == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image, 3, axis=2)
+    luminance = image @ np.array([0.299, 0.587, 0.114], np.float32)
+    return (luminance if image.dtype == np.float32 else luminance.round().astype(image.dtype))[..., None]

@@ -1,0 +1,106 @@
+"""Pix2Pix: image-to-image translation with conditional adversarial networks. Isola et al. 2017."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import l1_loss
+
+from translate.batch import Pair
+from translate.errors import UserError
+from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn, bare, frozen
+from translate.objectives.adversarial import AdversarialObjective
+from translate.objectives.penalties import gradient_penalty
+
+
+class Pix2Pix(Method):
+    """A generator that must both match the paired target and convince a discriminator that sees the source too.
+
+    G* = arg min_G max_D L_cGAN(G, D) + l1_weight * L_L1(G)   (equation 4)
+
+    Args:
+        generator: makes the generator.
+        discriminator: makes the discriminator; None for a method that only translates.
+        objective: the adversarial objective.
+        source_channels: channels of the images to translate.
+        target_channels: channels of the translated images.
+        l1_weight: weight of the L1 distance to the target (100 in the paper).
+        conditional: whether the discriminator sees the source beside the output, as in the paper.
+
+    Raises:
+        UserError: a gradient penalty together with batch norm in the discriminator.
+    """
+
+    players: ClassVar = {"discriminator": ("discriminator",), "generator": ("generator",)}
+    translators: ClassVar = ("generator",)
+
+    def __init__(
+        self,
+        *,
+        generator: GeneratorFactory,
+        discriminator: DiscriminatorFactory | None,
+        objective: AdversarialObjective,
+        source_channels: int,
+        target_channels: int,
+        l1_weight: float = 100.0,
+        conditional: bool = True,
+    ) -> None:
+        super().__init__()
+        self.objective = objective
+        self.l1_weight = l1_weight
+        self.conditional = conditional
+        self.generator = generator(in_channels=source_channels, out_channels=target_channels)
+        if discriminator is not None:
+            self.discriminator = discriminator(in_channels=target_channels + conditional * source_channels)
+            if objective.gradient_penalty and getattr(self.discriminator, "norm", None) == "batch":
+                raise UserError(
+                    "discriminator.norm=batch does not go with a gradient penalty, which needs the gradient of each "
+                    "image alone: use discriminator.norm=instance or discriminator.norm=none"
+                )
+
+    def play(self, batch: Pair) -> Iterator[Turn]:
+        source, target = batch
+        fake = self.generator(source)  # (B, C, H, W)
+
+        fake_logits = self.discriminator(self._judged(source, fake.detach()))
+        real_logits = self.discriminator(self._judged(source, target))
+        losses = {
+            "discriminator_real": 0.5 * self.objective.real(real_logits),  # halved: section 3.3
+            "discriminator_fake": 0.5 * self.objective.fake(fake_logits),
+        }
+        if self.objective.gradient_penalty:
+            losses["discriminator_penalty"] = self.objective.gradient_penalty * gradient_penalty(
+                bare(self.discriminator),
+                self._judged(source, target),
+                self._judged(source, fake.detach()),
+                torch.rand(len(source), 1, 1, 1, device=source.device, dtype=source.dtype),
+            )
+        yield Turn("discriminator", losses)
+
+        with frozen(self.discriminator):
+            logits = self.discriminator(self._judged(source, fake))
+        yield Turn(
+            "generator",
+            {
+                "generator_adversarial": self.objective.generator(logits),
+                "generator_l1": self.l1_weight * l1_loss(fake, target),
+            },
+        )
+
+    def _judged(self, source: Tensor, image: Tensor) -> Tensor:
+        return torch.cat([source, image], 1) if self.conditional else image
+
+    def translate(
+        self, source: Float[Tensor, "batch channels height width"], domain: str | None = None
+    ) -> Float[Tensor, "batch out height width"]:
+        output: Tensor = self.generator(source)
+        return output
+
+    def show(self, batch: Pair) -> dict[str, Tensor]:
+        return {"source": batch.source, "output": self.translate(batch.source), "target": batch.target}
+
+    @property
+    def size_multiple(self) -> int:
+        return int(getattr(bare(self.generator), "size_multiple", 1))

@@ -1,0 +1,178 @@
+"""A model folder: `model.safetensors` and `config.json`, which together rebuild a method that translates.
+
+The weights are safetensors and the configuration is JSON that may only name `translate.*` components, so loading a
+stranger's model runs no code of theirs.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from translate.build import TRUSTED, build
+from translate.errors import UserError
+from translate.files import write_atomically, write_text
+from translate.methods.method import Method
+from translate.networks.layers import BatchNorm
+from translate.pixels import Side
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+FORMAT = "translate-model"
+FORMAT_VERSION = 1
+NormAtTest = Literal["running", "image"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A method rebuilt for translation, in evaluation mode on the CPU, and what it was made from."""
+
+    method: Method
+    source: Side
+    target: Side
+    settings: dict[str, Any]
+    steps: int
+
+
+def assemble(
+    settings: Mapping[str, Any],
+    *,
+    source: Side,
+    target: Side,
+    allowed: tuple[str, ...] = TRUSTED,
+    discriminators: bool,
+) -> Method:
+    """Build the method that `settings` describe for images like `source` and `target`, with fresh weights.
+
+    Without `discriminators` it can translate but not play.
+
+    Raises:
+        UserError: a component or setting that does not exist or may not be named.
+    """
+    method = build(
+        settings["method"],
+        allowed,
+        generator=build(settings["generator"], allowed),
+        discriminator=build(settings["discriminator"], allowed) if discriminators else None,
+        objective=build(settings["objective"], allowed),
+        source_channels=source.channels,
+        target_channels=target.channels,
+    )
+    assert isinstance(method, Method)
+    return method
+
+
+def set_test_behaviour(network: nn.Module, *, norm: NormAtTest, dropout: bool) -> None:
+    """Put `network` into evaluation mode with the chosen statistics of batch norm and dropout on or off.
+
+    `running` uses the averages of training; `image` each image's own statistics, as the pix2pix paper does at test
+    time (with batches of 1; here the batch size makes no difference).
+    """
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.per_image_at_test = norm == "image"
+        elif isinstance(module, nn.Dropout):
+            module.train(dropout)
+
+
+def write_model(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    settings: Mapping[str, Any],
+    source: Side,
+    target: Side,
+    steps: int,
+    version: str,
+) -> None:
+    """Write a model folder; each file is replaced atomically.
+
+    `tensors` are the state of the networks that translate, as `{network}.{name}`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "translate_version": version,
+        "source": source.as_dict(),
+        "target": target.as_dict(),
+        "settings": settings,
+    }
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+    plain = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
+    metadata = {"format": FORMAT, "steps": str(steps)}
+    write_atomically(folder / WEIGHTS, lambda partial: save_file(plain, partial, metadata=metadata))
+
+
+def read_model(folder: Path) -> Model:
+    """Rebuild the model in `folder`.
+
+    Raises:
+        UserError: no model there, one that is damaged, of a newer format, or naming foreign code.
+    """
+    config = _read_config(folder / CONFIG)
+    tensors, steps = _read_weights(folder / WEIGHTS)
+    source, target, settings = Side(**config["source"]), Side(**config["target"]), config["settings"]
+    with torch.device("meta"):  # no memory, no initialisation: the weights come from the file
+        method = assemble(settings, source=source, target=target, discriminators=False)
+    try:
+        method.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise UserError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {error}") from error
+    for name in method.translators:
+        set_test_behaviour(
+            getattr(method, name), norm=settings["norm_at_test"], dropout=settings["dropout_at_test"]
+        )
+    method.requires_grad_(False)
+    return Model(method, source, target, settings, steps)
+
+
+def find_model(checkpoint: Path) -> Path:
+    """The model folder that `checkpoint` means: itself, or the `model` in a run folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not checkpoint.exists():
+        raise UserError(f"CHECKPOINT {checkpoint} does not exist: give a run folder or a model folder")
+    for folder in (checkpoint, checkpoint / "model"):
+        if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
+            return folder
+    raise UserError(
+        f"CHECKPOINT {checkpoint} holds no model: a run folder has model/{WEIGHTS} once it has saved for the first "
+        f"time, a model folder has {WEIGHTS} and {CONFIG}"
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise UserError(f"{path} is no configuration of a {FORMAT}: it was written by another program")
+    if config.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format_version={config.get('format_version')}, this version reads {FORMAT_VERSION}: "
+            f"use translate {config.get('translate_version')} or later"
+        )
+    missing = {"source", "target", "settings"} - config.keys()
+    if missing:
+        raise UserError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}")
+    return config
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, int(metadata.get("steps", 0))  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error

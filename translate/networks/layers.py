@@ -1,0 +1,110 @@
+"""The layers that generators and discriminators share: normalisation, padding, upsampling, initialisation."""
+
+from typing import Literal, TypeVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import instance_norm
+
+from translate.errors import UserError
+
+Norm = Literal["batch", "instance", "none"]
+Padding = Literal["reflect", "replicate", "zero"]
+Upsample = Literal["deconv", "resize"]
+Initialization = Literal["normal", "xavier", "kaiming", "orthogonal"]
+Choice = TypeVar("Choice")
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation (Ioffe and Szegedy 2015) that in evaluation can use each image's own statistics.
+
+    With `per_image_at_test` an image's output does not depend on the images it shares a batch with.
+    """
+
+    per_image_at_test = False
+
+    def forward(self, features: Float[Tensor, "batch channels height width"]) -> Tensor:
+        if self.per_image_at_test and not self.training:
+            return instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
+        return super().forward(features)
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """The normalisation of `channels` features; `none` keeps its place, so that names do not depend on the choice.
+
+    Instance normalisation (Ulyanov et al. 2016) has neither affine parameters nor running statistics, as in the
+    reference implementation.
+    """
+    layers: dict[str, type[nn.Module]] = {"batch": BatchNorm, "instance": nn.InstanceNorm2d, "none": nn.Identity}
+    return _choose("norm", norm, layers)(channels)
+
+
+def needs_bias(norm: Norm) -> bool:
+    """Whether a convolution followed by `norm` has a bias: the reference gives it one before instance norm alone."""
+    return norm == "instance"
+
+
+def padding_layer(padding: Padding, width: int) -> nn.Module:
+    """Pad every side by `width` pixels."""
+    layers: dict[str, type[nn.Module]] = {
+        "reflect": nn.ReflectionPad2d,
+        "replicate": nn.ReplicationPad2d,
+        "zero": nn.ZeroPad2d,
+    }
+    return _choose("padding", padding, layers)(width)
+
+
+def padding_mode(padding: Padding) -> str:
+    """The same choice as `padding_layer`, in the words of `nn.Conv2d(padding_mode=...)`."""
+    return _choose("padding", padding, {"reflect": "reflect", "replicate": "replicate", "zero": "zeros"})
+
+
+def upsampling_layer(
+    upsample: Upsample, in_channels: int, out_channels: int, *, kernel: int, padding: Padding, bias: bool
+) -> nn.Module:
+    """Double height and width.
+
+    `deconv` is the reference's transposed convolution of stride 2; `resize` is nearest-neighbour enlargement and a
+    3x3 convolution, which leaves no checkerboard (Odena et al. 2016).
+    """
+    if _choose("upsample", upsample, {"deconv": True, "resize": False}):
+        return nn.ConvTranspose2d(
+            in_channels, out_channels, kernel, stride=2, padding=1, output_padding=4 - kernel, bias=bias
+        )
+    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode=padding_mode(padding), bias=bias)
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), convolution)
+
+
+def initialize(network: nn.Module, initialization: Initialization, gain: float) -> None:
+    """Draw the first weights: convolutions by `initialization`, batch norm scales from N(1, gain), biases 0.
+
+    `normal` is N(0, gain), the reference's choice (gain 0.02); `xavier` (Glorot and Bengio 2010) and `orthogonal`
+    (Saxe et al. 2014) scale by `gain`; `kaiming` (He et al. 2015) sets its own scale.
+
+    Raises:
+        UserError: `initialization` is none of the four.
+    """
+    draw = _choose(
+        "initialization",
+        initialization,
+        {
+            "normal": lambda weight: nn.init.normal_(weight, 0.0, gain),
+            "xavier": lambda weight: nn.init.xavier_normal_(weight, gain),
+            "kaiming": lambda weight: nn.init.kaiming_normal_(weight, a=0, mode="fan_in"),
+            "orthogonal": lambda weight: nn.init.orthogonal_(weight, gain),
+        },
+    )
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            draw(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, gain)
+            nn.init.zeros_(module.bias)
+
+
+def _choose(setting: str, value: str, choices: dict[str, Choice]) -> Choice:
+    if value not in choices:
+        raise UserError(f"{setting}={value!r} is not one of {', '.join(choices)}")
+    return choices[value]

@@ -1,0 +1,100 @@
+"""Discriminators that judge patches: one logit per overlapping patch instead of one per image.
+
+Isola et al. 2017 (pix2pix), section 3.2.2 and appendix 6.1.2. Module names reproduce the reference
+implementation's, so its weights load by name. Outputs are logits: the objective decides what they mean.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from translate.errors import UserError
+from translate.networks.layers import Initialization, Norm, initialize, needs_bias, norm_layer
+
+
+class PatchGAN(nn.Module):
+    """Logits of overlapping patches, 70x70 pixels each with the default 3 layers.
+
+    Layers, receptive field and logits per side at 256 pixels: 1: 16, 126; 2: 34, 62; 3: 70, 30; 4: 142, 14; 5: 286, 6.
+
+    Args:
+        in_channels: channels of what is judged (source and output together for a conditional discriminator).
+        num_layers: strided convolutions, 1 to 5.
+        width: filters of the first layer; they double per layer up to 8 * width.
+        norm: normalisation after every convolution but the first and the last.
+        initialization: distribution of the first weights.
+        gain: its scale.
+
+    Raises:
+        UserError: a choice that does not exist, or num_layers outside 1 to 5.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_layers: int = 3,
+        width: int = 64,
+        norm: Norm = "batch",
+        initialization: Initialization = "normal",
+        gain: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if not 1 <= num_layers <= 5:
+            raise UserError(f"discriminator.num_layers={num_layers} is not one of 1, 2, 3, 4, 5")
+        self.norm: Norm = norm
+        self.min_size = 2 ** (num_layers + 1) + 2**num_layers
+        widths = [width * min(2**layer, 8) for layer in range(num_layers + 1)]
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        for layer in range(1, num_layers + 1):
+            stride = 2 if layer < num_layers else 1
+            layers += [
+                nn.Conv2d(widths[layer - 1], widths[layer], 4, stride=stride, padding=1, bias=needs_bias(norm)),
+                norm_layer(norm, widths[layer]),
+                nn.LeakyReLU(0.2),
+            ]
+        layers.append(nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
+        self.model = nn.Sequential(*layers)
+        initialize(self, initialization, gain)
+
+    def forward(self, images: Float[Tensor, "batch in_channels height width"]) -> Float[Tensor, "batch 1 rows columns"]:
+        logits: Tensor = self.model(images)
+        return logits
+
+
+class PixelDiscriminator(nn.Module):
+    """A logit per pixel from 1x1 convolutions: it judges colours, not structure.
+
+    Args:
+        in_channels: channels of what is judged (source and output together for a conditional discriminator).
+        width: filters of the first layer; the second has twice as many.
+        norm: normalisation after the second convolution.
+        initialization: distribution of the first weights.
+        gain: its scale.
+    """
+
+    min_size = 1
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        width: int = 64,
+        norm: Norm = "batch",
+        initialization: Initialization = "normal",
+        gain: float = 0.02,
+    ) -> None:
+        super().__init__()
+        self.norm: Norm = norm
+        self.net = nn.Sequential(
+            nn.Conv2d(in_channels, width, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 1, bias=needs_bias(norm)),
+            norm_layer(norm, 2 * width),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 1, 1, bias=needs_bias(norm)),
+        )
+        initialize(self, initialization, gain)
+
+    def forward(self, images: Float[Tensor, "batch in_channels height width"]) -> Float[Tensor, "batch 1 height width"]:
+        logits: Tensor = self.net(images)
+        return logits

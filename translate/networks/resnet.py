@@ -1,0 +1,108 @@
+"""The ResNet generator: two strided convolutions, residual blocks at a quarter of the size, two upsamplings.
+
+Johnson et al. 2016; as a generator Zhu et al. 2017 (CycleGAN), appendix 7.2. Module names reproduce the reference
+implementation's, so its weights load by name.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from translate.networks.layers import (
+    Initialization,
+    Norm,
+    Padding,
+    Upsample,
+    initialize,
+    needs_bias,
+    norm_layer,
+    padding_layer,
+    upsampling_layer,
+)
+
+
+class ResNet(nn.Module):
+    """Maps images of `in_channels` to images of `out_channels`, both in [-1, 1].
+
+    Height and width must be multiples of `size_multiple` = 4 to come back unchanged.
+
+    Args:
+        in_channels: channels of the source images.
+        out_channels: channels of the translated images.
+        num_blocks: residual blocks (the papers: 6 for 128 pixels, 9 for 256).
+        width: filters of the first layer; the residual blocks have 4 * width.
+        norm: normalisation after every convolution but the last.
+        dropout: probability of dropping a feature inside each residual block (0 is off).
+        upsample: `deconv` as in the paper, or `resize` against checkerboards.
+        padding: border of the 7x7 convolutions and of the residual blocks.
+        initialization: distribution of the first weights.
+        gain: its scale.
+
+    Raises:
+        UserError: a choice that does not exist.
+    """
+
+    size_multiple = 4
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        out_channels: int,
+        num_blocks: int = 9,
+        width: int = 64,
+        norm: Norm = "instance",
+        dropout: float = 0.0,
+        upsample: Upsample = "deconv",
+        padding: Padding = "reflect",
+        initialization: Initialization = "normal",
+        gain: float = 0.02,
+    ) -> None:
+        super().__init__()
+        bias = needs_bias(norm)
+        layers: list[nn.Module] = [
+            padding_layer(padding, 3),
+            nn.Conv2d(in_channels, width, 7, bias=bias),
+            norm_layer(norm, width),
+            nn.ReLU(),
+        ]
+        for channels in (width, 2 * width):
+            layers += [
+                nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias),
+                norm_layer(norm, 2 * channels),
+                nn.ReLU(),
+            ]
+        layers += [ResidualBlock(4 * width, norm=norm, dropout=dropout, padding=padding) for _ in range(num_blocks)]
+        for channels in (4 * width, 2 * width):
+            layers += [
+                upsampling_layer(upsample, channels, channels // 2, kernel=3, padding=padding, bias=bias),
+                norm_layer(norm, channels // 2),
+                nn.ReLU(),
+            ]
+        layers += [padding_layer(padding, 3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+        initialize(self, initialization, gain)
+
+    def forward(self, source: Float[Tensor, "batch in_channels height width"]) -> Float[Tensor, "batch out height width"]:
+        output: Tensor = self.model(source)
+        return output
+
+
+class ResidualBlock(nn.Module):
+    """x + F(x) with two 3x3 convolutions and, as in the reference, no activation after the sum."""
+
+    def __init__(self, channels: int, *, norm: Norm, dropout: float, padding: Padding) -> None:
+        super().__init__()
+        first, second = (self._convolution(channels, norm, padding) for _ in range(2))
+        drop = [nn.Dropout(dropout)] if dropout else []
+        self.conv_block = nn.Sequential(*first, nn.ReLU(), *drop, *second)
+
+    @staticmethod
+    def _convolution(channels: int, norm: Norm, padding: Padding) -> list[nn.Module]:
+        # Zero padding belongs to the convolution here: the reference numbers its layers so.
+        border = [] if padding == "zero" else [padding_layer(padding, 1)]
+        convolution = nn.Conv2d(channels, channels, 3, padding=1 if padding == "zero" else 0, bias=needs_bias(norm))
+        return [*border, convolution, norm_layer(norm, channels)]
+
+    def forward(self, features: Tensor) -> Tensor:
+        output: Tensor = features + self.conv_block(features)
+        return output

@@ -1,0 +1,137 @@
+"""The U-Net generator: an encoder and a decoder with a skip connection at every scale.
+
+Ronneberger et al. 2015; as a generator Isola et al. 2017 (pix2pix), section 3.2.1. Module names reproduce the
+reference implementation's, so its weights load by name.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from translate.errors import UserError
+from translate.networks.layers import (
+    Initialization,
+    Norm,
+    Padding,
+    Upsample,
+    initialize,
+    needs_bias,
+    norm_layer,
+    padding_mode,
+    upsampling_layer,
+)
+
+
+class UNet(nn.Module):
+    """Maps images of `in_channels` to images of `out_channels`, both in [-1, 1] and of equal size.
+
+    Height and width must be multiples of `size_multiple` = 2 ** num_downs.
+
+    Args:
+        in_channels: channels of the source images.
+        out_channels: channels of the translated images.
+        num_downs: how often the image is halved; 8 brings 256 pixels down to 1.
+        width: filters of the outermost level; they double per level up to 8 * width.
+        norm: normalisation after every convolution but the first, the innermost and the last.
+        dropout: probability of dropping a feature in the widest levels of the decoder (0.5 in the paper, 0 is off).
+        upsample: `deconv` as in the paper, or `resize` against checkerboards.
+        padding: border of the strided convolutions (transposed convolutions know only zero).
+        initialization: distribution of the first weights.
+        gain: its scale.
+
+    Raises:
+        UserError: a choice that does not exist, or num_downs below 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        out_channels: int,
+        num_downs: int = 8,
+        width: int = 64,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        upsample: Upsample = "deconv",
+        padding: Padding = "zero",
+        initialization: Initialization = "normal",
+        gain: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if num_downs < 2:
+            raise UserError(f"generator.num_downs={num_downs}: a U-Net needs at least 2")
+        self.size_multiple = 2**num_downs
+        widths = [width * min(2**level, 8) for level in range(num_downs)]
+        block: SkipBlock | None = None
+        for level in reversed(range(num_downs)):
+            is_widest_middle = 0 < level < num_downs - 1 and widths[level - 1] == 8 * width
+            block = SkipBlock(
+                image_channels=(in_channels, out_channels) if level == 0 else None,
+                outer=widths[max(level - 1, 0)],
+                inner=widths[level],
+                inside=block,
+                norm=norm,
+                dropout=dropout if is_widest_middle else 0.0,
+                upsample=upsample,
+                padding=padding,
+            )
+        assert block is not None
+        self.model = block
+        initialize(self, initialization, gain)
+
+    def forward(self, source: Float[Tensor, "batch in_channels height width"]) -> Float[Tensor, "batch out height width"]:
+        multiple = self.size_multiple
+        if source.shape[2] % multiple or source.shape[3] % multiple:
+            raise UserError(f"a U-Net of this depth takes sizes that are multiples of {multiple}, not {tuple(source.shape[2:])}")
+        output: Tensor = self.model(source)
+        return output
+
+
+class SkipBlock(nn.Module):
+    """One scale: halve, run what is `inside`, double; then concatenate the input, except at the outermost scale.
+
+    `image_channels` (of source and output) marks the outermost block; `inside=None` the innermost.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_channels: tuple[int, int] | None,
+        outer: int,
+        inner: int,
+        inside: "SkipBlock | None",
+        norm: Norm,
+        dropout: float,
+        upsample: Upsample,
+        padding: Padding,
+    ) -> None:
+        super().__init__()
+        self.is_outermost = image_channels is not None
+        in_channels, out_channels = image_channels or (outer, outer)
+        bias = needs_bias(norm)
+        down = nn.Conv2d(
+            in_channels, inner, 4, stride=2, padding=1, padding_mode=padding_mode(padding), bias=bias
+        )
+        up = upsampling_layer(
+            upsample,
+            inner if inside is None else 2 * inner,
+            out_channels,
+            kernel=4,
+            padding=padding,
+            bias=bias or self.is_outermost,
+        )
+        layers: list[nn.Module]
+        if self.is_outermost:
+            assert inside is not None
+            layers = [down, inside, nn.ReLU(), up, nn.Tanh()]
+        elif inside is None:
+            layers = [nn.LeakyReLU(0.2), down, nn.ReLU(), up, norm_layer(norm, outer)]
+        else:
+            layers = [nn.LeakyReLU(0.2), down, norm_layer(norm, inner), inside, nn.ReLU(), up, norm_layer(norm, outer)]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, features: Tensor) -> Tensor:
+        output: Tensor = self.model(features)
+        return output if self.is_outermost else torch.cat([features, output], 1)

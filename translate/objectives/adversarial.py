@@ -1,0 +1,74 @@
+"""Adversarial objectives: what the discriminator and the generator minimise, as three functions of the logits.
+
+A discriminator gives logits of any shape; each function here returns their mean loss, a scalar. A named objective is
+a value of `AdversarialObjective`, made by the function of its name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+Loss = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class AdversarialObjective:
+    """The triple that defines a two-player game on logits.
+
+    Attributes:
+        real: the discriminator's loss on logits of real images.
+        fake: the discriminator's loss on logits of generated images.
+        generator: the generator's loss on logits of generated images.
+        gradient_penalty: weight of the critic's gradient penalty (see `penalties.gradient_penalty`); 0 is off.
+    """
+
+    real: Loss
+    fake: Loss
+    generator: Loss
+    gradient_penalty: float = 0.0
+
+
+def nonsaturating() -> AdversarialObjective:
+    """Goodfellow et al. 2014, equation 1 with the generator loss of section 3; what pix2pix calls vanilla.
+
+    With D = sigmoid(logit): real -log D, fake -log(1 - D), generator -log D.
+    """
+    return AdversarialObjective(
+        real=lambda logits: softplus(-logits).mean(),
+        fake=lambda logits: softplus(logits).mean(),
+        generator=lambda logits: softplus(-logits).mean(),
+    )
+
+
+def lsgan() -> AdversarialObjective:
+    """Least squares, Mao et al. 2017, equation 9: real (D - 1)^2, fake D^2, generator (D - 1)^2."""
+    return AdversarialObjective(
+        real=lambda logits: (logits - 1).square().mean(),
+        fake=lambda logits: logits.square().mean(),
+        generator=lambda logits: (logits - 1).square().mean(),
+    )
+
+
+def hinge() -> AdversarialObjective:
+    """Hinge, Lim and Ye 2017; Zhang et al. 2019 (SAGAN), equation 4: real max(0, 1 - D), fake max(0, 1 + D), generator -D."""
+    return AdversarialObjective(
+        real=lambda logits: relu(1 - logits).mean(),
+        fake=lambda logits: relu(1 + logits).mean(),
+        generator=lambda logits: -logits.mean(),
+    )
+
+
+def wasserstein(*, gradient_penalty: float = 10.0) -> AdversarialObjective:
+    """Wasserstein with gradient penalty, Gulrajani et al. 2017, equation 3: real -D, fake D, generator -D.
+
+    Args:
+        gradient_penalty: weight of the penalty that keeps the critic near 1-Lipschitz.
+    """
+    return AdversarialObjective(
+        real=lambda logits: -logits.mean(),
+        fake=lambda logits: logits.mean(),
+        generator=lambda logits: -logits.mean(),
+        gradient_penalty=gradient_penalty,
+    )

@@ -1,0 +1,1 @@
+"""The engine: the loop, checkpoints, schedules and logs."""

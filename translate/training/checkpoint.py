@@ -1,0 +1,82 @@
+"""The heavy training state: everything that exact resume needs, in one file that is replaced atomically."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from translate.errors import UserError
+from translate.files import write_atomically
+from translate.training.average import WeightAverage
+
+STATE = Path("state") / "training.pt"
+VERSION = 1
+
+
+def save_state(
+    folder: Path,
+    *,
+    step: int,
+    total_steps: int,
+    networks: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    average: WeightAverage | None,
+) -> None:
+    """Write the state after `step` steps. Random draws need no place in it: each is a function of (seed, rank, step).
+
+    Raises:
+        OSError: the disk is full; the state written before is still there.
+    """
+    state = {
+        "version": VERSION,
+        "step": step,
+        "total_steps": total_steps,
+        "networks": {name: network.state_dict() for name, network in networks.items()},
+        "optimizers": {player: optimizer.state_dict() for player, optimizer in optimizers.items()},
+        "average": {name: module.state_dict() for name, module in average.averages.items()} if average else {},
+    }
+    path = folder / STATE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda partial: torch.save(state, partial))
+
+
+def read_state(folder: Path, *, counters_only: bool = False) -> dict[str, Any] | None:
+    """The state in a run folder; None when there is none. With `counters_only` tensors may stay on the disk.
+
+    Raises:
+        UserError: the file is damaged or of another version.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=counters_only)
+    except Exception as error:  # torch raises many kinds on damaged files; all mean the same to the user
+        raise UserError(f"{path} is damaged ({error}): delete it to train from the start, or use another output=") from error
+    if state.get("version") != VERSION:
+        raise UserError(f"{path} has version {state.get('version')}, this program reads {VERSION}: use another output=")
+    return state
+
+
+def restore_state(
+    state: Mapping[str, Any],
+    *,
+    networks: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    average: WeightAverage | None,
+) -> None:
+    """Put a state that `read_state` returned into the networks, optimisers and averages."""
+    for name, network in networks.items():
+        network.load_state_dict(state["networks"][name])
+    for player, optimizer in optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][player])
+    if average is not None:
+        for name, module in average.averages.items():
+            module.load_state_dict(state["average"][name])
+
+
+def model_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The weights of a light model: `{network}.{name}` for the networks that translate."""
+    return {f"{name}.{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}

@@ -1,0 +1,201 @@
+"""What a run tells: progress on the terminal, metrics.jsonl, log.txt, and wandb when on. Nothing here can stop a run."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from translate.errors import UserError
+from translate.training.settings import Wandb
+
+METRICS = "metrics.jsonl"
+
+
+class Meter:
+    """Sums losses on the device without waiting for it, and times the run between two readings."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.images = 0
+        self.waited = 0.0
+        self.started = time.perf_counter()
+
+    def add_losses(self, losses: Mapping[str, Tensor]) -> None:
+        """Take in the losses of one turn."""
+        for name, loss in losses.items():
+            self.sums[name] = self.sums[name] + loss.detach() if name in self.sums else loss.detach().clone()
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def add_images(self, count: int, waited: float) -> None:
+        """Take in a batch of `count` images that training waited for, in seconds."""
+        self.images += count
+        self.waited += waited
+
+    def losses(self) -> dict[str, float]:
+        """Mean losses since the last reading; this waits for the device."""
+        if not self.sums:
+            return {}
+        values = torch.stack([value.float() for value in self.sums.values()]).tolist()
+        return {name: value / self.counts[name] for name, value in zip(self.sums, values, strict=True)}
+
+    def read(self) -> dict[str, Any]:
+        """Mean losses, images per second and the share of time spent waiting for data; starts afresh."""
+        losses = self.losses()
+        seconds = time.perf_counter() - self.started
+        row = {
+            "losses": losses,
+            "images_per_second": round(self.images / seconds, 3),
+            "data_wait": round(self.waited / seconds, 4),
+        }
+        self._reset()
+        return row
+
+
+class RunLog:
+    """The voice of a run. A context manager; on processes other than the first it is silent and writes nothing."""
+
+    def __init__(
+        self, folder: Path, *, step: int, total_steps: int, wandb: Wandb, settings: Mapping[str, Any], is_first: bool
+    ) -> None:
+        self.folder = folder
+        self.is_first = is_first
+        self.total_steps = total_steps
+        self.console = Console(quiet=not is_first, soft_wrap=not sys.stdout.isatty(), highlight=False)
+        self.started, self.first_step = time.perf_counter(), step
+        self.progress: Progress | None = None
+        self.tracker: Any = None
+        if is_first:
+            _truncate_metrics(folder / METRICS, step)
+            self.tracker = _start_wandb(folder, wandb, settings)
+        if is_first and self.console.is_terminal:
+            self.progress = Progress(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[losses]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self.task = self.progress.add_task("", total=total_steps, completed=step, losses="")
+
+    def __enter__(self) -> "RunLog":
+        if self.progress is not None:
+            self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+        if self.tracker is not None:
+            self._track(lambda: self.tracker.finish(exit_code=0 if kind is None else 1))
+
+    def say(self, message: str) -> None:
+        """One line on the terminal and in log.txt."""
+        if not self.is_first:
+            return
+        self.console.print(message, markup=False)
+        with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+    def advance(self, step: int) -> None:
+        """Move the progress bar."""
+        if self.progress is not None:
+            self.progress.update(self.task, completed=step)
+
+    def metrics(self, row: Mapping[str, Any]) -> None:
+        """One line of metrics.jsonl, one line or bar update on the terminal, and wandb."""
+        if not self.is_first:
+            return
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in row["losses"].items())
+        speed = f"{row['images_per_second']:.1f} images/s  data {row['data_wait']:.0%}"
+        if self.progress is not None:
+            self.progress.update(self.task, losses=f"epoch {row['epoch']:.1f}  {losses}  {speed}")
+        else:
+            left = (self.total_steps - row["step"]) * (time.perf_counter() - self.started)
+            left /= max(row["step"] - self.first_step, 1)
+            where = f"step {row['step']}/{self.total_steps}  epoch {row['epoch']:.1f}"
+            self.console.print(f"{where}  {losses}  {speed}  {_duration(left)} left", markup=False)
+        if self.tracker is not None:
+            scalars = {f"losses/{name}": value for name, value in row["losses"].items()}
+            scalars |= {name: value for name, value in row.items() if name != "losses"}
+            self._track(lambda: self.tracker.log(scalars, step=row["step"]))
+
+    def picture(self, name: str, picture: np.ndarray, step: int) -> None:
+        """A picture (8-bit RGB) for wandb."""
+        if self.tracker is not None:
+            import wandb
+
+            self._track(lambda: self.tracker.log({name: wandb.Image(picture)}, step=step))
+
+    def _track(self, send: Any) -> None:
+        try:
+            send()
+        except Exception as error:  # tracking is a guest: whatever goes wrong in it, training goes on
+            self.tracker = None
+            self.say(f"wandb failed and is off for the rest of this run: {error}")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; a last line that was cut off by a crash is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _truncate_metrics(path: Path, step: int) -> None:
+    """Drop the lines after `step`: an interrupted run goes back to its last save and writes them again."""
+    rows = [row for row in read_metrics(path) if row["step"] <= step]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _start_wandb(folder: Path, wandb_settings: Wandb, settings: Mapping[str, Any]) -> Any:
+    mode = wandb_settings.mode or ("offline" if wandb_settings.project else "disabled")
+    if mode == "disabled":
+        return None
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError(
+            f"wandb.mode={mode} needs the wandb extra: pip install 'translate-images[wandb]', or wandb.mode=disabled"
+        ) from error
+    if mode == "online" and not wandb.api.api_key:
+        raise UserError("wandb.mode=online needs an API key: run `wandb login` once, or use wandb.mode=offline")
+    try:
+        return wandb.init(
+            dir=folder,
+            mode=mode,
+            project=wandb_settings.project or "translate",
+            name=wandb_settings.name or folder.name,
+            config=dict(settings),
+            settings=wandb.Settings(silent=True),
+        )
+    except Exception as error:  # tracking is a guest: whatever goes wrong in it, training goes on
+        print(f"wandb could not start, training goes on without it: {error}", file=sys.stderr)
+        return None
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,180 @@
+"""The training loop: one function that reads downward."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.utils.data import DataLoader
+
+from translate.batch import Pair
+from translate.methods.method import Method
+from translate.pixels import Side, normalize
+from translate.training.average import WeightAverage, translating
+from translate.training.log import Meter, RunLog
+from translate.training.seed import seed_everything
+from translate.training.settings import Settings
+from translate.training.signals import StopRequest
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or a weight became NaN or infinite; the message names it and says what usually helps."""
+
+
+@dataclass
+class Job:
+    """What `fit` trains: a method set up on its devices, and everything around it.
+
+    Attributes:
+        fabric: devices, precision and processes.
+        method: the game; its networks are wrapped for their device.
+        networks: the bare networks by name, as they are saved.
+        optimizers: one per player, set up by Fabric.
+        average: averaged weights, or None.
+        loader: batches from `step` on to `total_steps`.
+        sides: what source and target look like.
+        sample: a fixed batch to look at.
+        schedule: factor on the learning rate from (step, total steps).
+        settings: the configuration.
+        epoch_size: training images (or pairs).
+        step: steps already done.
+        total_steps: steps to reach.
+    """
+
+    fabric: Fabric
+    method: Method
+    networks: Mapping[str, nn.Module]
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    average: WeightAverage | None
+    loader: DataLoader[Pair]
+    sides: Pair
+    sample: Pair
+    schedule: Callable[[int, int], float]
+    settings: Settings
+    epoch_size: int
+    step: int
+    total_steps: int
+
+    @property
+    def translators(self) -> dict[str, nn.Module]:
+        """The networks that samples and the saved model use: averaged, if an average is kept."""
+        if self.average is not None:
+            return self.average.networks
+        return {name: self.networks[name] for name in self.method.translators}
+
+
+def fit(
+    job: Job,
+    log: RunLog,
+    stop: StopRequest,
+    *,
+    save: Callable[[int], None],
+    show: Callable[[int, Mapping[str, torch.Tensor]], None],
+) -> int:
+    """Train to the last step, or to the first one after which `stop` is set; returns the steps done.
+
+    `save(step)` writes the model and the state; `show(step, columns)` the sample grid. Losses stay on the device
+    between two log intervals, so no step waits for it.
+
+    Raises:
+        TrainingDiverged: at the next reading of the losses; nothing is saved after it.
+    """
+    settings, fabric, method = job.settings, job.fabric, job.method
+    base_rates = {player: [group["initial_lr"] for group in opt.param_groups] for player, opt in job.optimizers.items()}
+    meter = Meter()
+    step = job.step
+    method.train()
+    for batch, waited in timed(job.loader):
+        seed_everything(settings.seed, fabric.global_rank, step)
+        factor = job.schedule(step, job.total_steps)
+        for turn in method.play(to_networks(fabric, batch, job.sides, settings)):
+            optimizer = job.optimizers[turn.player]
+            for group, rate in zip(optimizer.param_groups, base_rates[turn.player], strict=True):
+                group["lr"] = rate * factor
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(torch.stack(list(turn.losses.values())).sum())
+            if settings.gradient_clip is not None:
+                for name in method.players[turn.player]:
+                    fabric.clip_gradients(getattr(method, name), optimizer, max_norm=settings.gradient_clip)
+            optimizer.step()
+            meter.add_losses(turn.losses)
+        if job.average is not None:
+            job.average.update(job.networks)
+
+        step += 1
+        meter.add_images(len(batch[0]) * fabric.world_size, waited)
+        log.advance(step)
+        is_last = step == job.total_steps or agreed(fabric, bool(stop))
+        if is_last or step % settings.save_every == 0 or step % settings.log_every == 0:
+            require_finite(step, meter.losses())
+        if is_last or step % settings.log_every == 0:
+            epoch = step * settings.batch_size * fabric.world_size / job.epoch_size
+            row = meter.read()
+            images = step * settings.batch_size * fabric.world_size
+            log.metrics({"step": step, "images": images, "epoch": round(epoch, 3), "learning_rate_factor": factor} | row)
+        if is_last or step % settings.sample_every == 0:
+            show(step, sample_columns(job))
+        if is_last or step % settings.save_every == 0:
+            require_finite(step, {}, job.networks)
+            save(step)
+        if is_last:
+            break
+    return step
+
+
+def timed(loader: DataLoader[Pair]) -> Iterator[tuple[Pair, float]]:
+    """Batches and the seconds that each was waited for."""
+    batches = iter(loader)
+    while True:
+        started = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - started
+
+
+def to_networks(fabric: Fabric, batch: Pair, sides: Pair, settings: Settings) -> Pair:
+    """Move a batch to the device as it was stored, and bring it to [-1, 1] there."""
+    dtype = torch.float64 if settings.precision == "64" else torch.float32
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    moved = fabric.to_device(batch)
+    return type(batch)(
+        *(
+            normalize(images, side.low, side.high).to(dtype=dtype, memory_format=layout)
+            for images, side in zip(moved, sides, strict=True)
+        )
+    )
+
+
+def sample_columns(job: Job) -> dict[str, torch.Tensor]:
+    """What the present model makes of the fixed sample batch."""
+    settings = job.settings
+    batch = to_networks(job.fabric, job.sample, job.sides, settings)
+    test = {"norm": settings.norm_at_test, "dropout": settings.dropout_at_test}
+    with torch.no_grad(), translating(job.method, job.translators, **test) as method:
+        return method.show(batch)
+
+
+def agreed(fabric: Fabric, stop: bool) -> bool:
+    """Whether any process was asked to stop, so that all stop after the same step."""
+    if fabric.world_size == 1:
+        return stop
+    flag = torch.tensor(float(stop), device=fabric.device)
+    return bool(fabric.all_reduce(flag, reduce_op="sum") > 0)
+
+
+def require_finite(step: int, losses: Mapping[str, float], networks: Mapping[str, nn.Module] | None = None) -> None:
+    """Raise TrainingDiverged naming the loss or network that holds a NaN or an infinity."""
+    names = [name for name, value in losses.items() if not torch.isfinite(torch.tensor(value))]
+    for name, network in (networks or {}).items():
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
+            names.append(f"weights of the {name}")
+    if names:
+        raise TrainingDiverged(
+            f"{', '.join(names)} became NaN or infinite by step {step}. The last good model is kept. Usual cures: a lower "
+            "learning rate (optimizer.lr), gradient_clip=1, precision=32, and images that are not flat"
+        )
+
+

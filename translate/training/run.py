@@ -1,0 +1,345 @@
+"""One training run: from settings to a finished run folder."""
+
+import math
+import os
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from translate import __version__
+from translate.batch import Pair
+from translate.build import LOCAL, build
+from translate.data.check import Facts
+from translate.data.image import write_image
+from translate.data.paired import PairedData, PairDataset, collate
+from translate.data.sampler import StreamSampler
+from translate.errors import UserError
+from translate.methods.method import Method
+from translate.model import assemble, write_model
+from translate.picture import tensor_grid
+from translate.training.average import WeightAverage
+from translate.training.checkpoint import model_tensors, read_state, restore_state, save_state
+from translate.training.curves import draw_curves
+from translate.training.log import METRICS, RunLog
+from translate.training.loop import Job, TrainingDiverged, fit
+from translate.training.run_folder import open_run, write_config
+from translate.training.seed import seed_everything
+from translate.training.settings import Settings
+from translate.training.signals import ignore_signals, stop_on_signal
+
+Progress = Callable[[Iterable[Facts | str], int], Iterable[Facts | str]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: the steps done, and the signal that stopped it (None when it ran to its end)."""
+
+    folder: Path
+    steps: int
+    total_steps: int
+    stopped_by: signal.Signals | None
+
+
+def train(
+    settings: Settings,
+    tree: Mapping[str, Any],
+    *,
+    allowed: tuple[str, ...] = LOCAL,
+    data_progress: Progress | None = None,
+) -> Outcome:
+    """Start or continue the run in `settings.output`; the same call on a finished run returns at once.
+
+    `tree` is the same configuration as plain values, as it is saved in the run. `data_progress` may show how far the
+    inspection of the data is.
+
+    Raises:
+        UserError: a setting, the data or the run folder does not allow it; everything there before is untouched.
+        TrainingDiverged: a loss or weight became NaN or infinite; the last good model and state are kept.
+    """
+    check_settings(settings)
+    folder = Path(settings.output)
+    # All that can be refused is refused here, before other processes are launched and could wait for this one.
+    earlier = open_run(folder, tree, resume=settings.resume) if is_first_process() else None
+    state = read_state(folder, counters_only=True) if earlier else None
+    if state and earlier and _asks_no_more(earlier, tree) and state["step"] >= state["total_steps"]:
+        return Outcome(folder, state["step"], state["total_steps"], None)
+    data: PairedData = build(settings.data, allowed)
+    data.inspect(settings.image_size, data_progress if is_first_process() else None).raise_problems()
+    fabric = make_fabric(settings)
+    is_first = fabric.global_rank == 0
+    continues = fabric.broadcast(state is not None)
+
+    seed_everything(settings.seed)
+    method = assemble(settings_tree(settings), source=data.source, target=data.target, allowed=allowed, discriminators=True)
+    check_size(settings, method)
+    dataset = data.dataset(
+        "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
+    )
+    total_steps = count_steps(settings, len(dataset), fabric.world_size)
+    networks = dict(method.named_children())
+    average = (
+        WeightAverage({name: networks[name] for name in method.translators}, settings.average_decay)
+        if settings.average_decay
+        else None
+    )
+    optimizers = set_up(fabric, method, networks, settings, allowed, average)
+    step = 0
+    if continues:
+        full_state = read_state(folder)
+        assert full_state is not None
+        restore_state(full_state, networks=networks, optimizers=optimizers, average=average)
+        step = full_state["step"]
+    if step >= total_steps:
+        return Outcome(folder, step, total_steps, None)
+    job = Job(
+        fabric=fabric,
+        method=method,
+        networks=networks,
+        optimizers=optimizers,
+        average=average,
+        loader=make_loader(fabric, data, dataset, settings, step, total_steps),
+        sides=Pair(data.source, data.target),  # type: ignore[arg-type]
+        sample=sample_batch(data, settings),
+        schedule=build(settings.schedule, allowed),
+        settings=settings,
+        epoch_size=len(dataset),
+        step=step,
+        total_steps=total_steps,
+    )
+
+    def save(step: int) -> None:
+        # The model first: whatever step the state names, its model has been written.
+        if is_first:
+            write_model(
+                folder / "model",
+                model_tensors(job.translators),
+                settings=tree,
+                source=data.source,
+                target=data.target,
+                steps=step,
+                version=__version__,
+            )
+            save_state(
+                folder, step=step, total_steps=total_steps, networks=networks, optimizers=optimizers, average=average
+            )
+        fabric.barrier()
+
+    if is_first:
+        write_config(folder, tree)
+        (folder / "samples").mkdir(exist_ok=True)
+    with (
+        RunLog(
+            folder, step=step, total_steps=total_steps, wandb=settings.wandb, settings=tree, is_first=is_first
+        ) as log,
+        stop_on_signal() as stop,
+    ):
+        log.say(describe(fabric, data, networks, step, total_steps, folder))
+
+        def show(step: int, columns: Mapping[str, torch.Tensor]) -> None:
+            if is_first:
+                picture = tensor_grid(columns)
+                write_image(folder / "samples" / f"step_{step:07d}.png", picture)
+                log.picture("samples", picture, step)
+
+        try:
+            steps = fit(job, log, stop, save=save, show=show)
+        except TrainingDiverged as error:
+            log.say(str(error))
+            raise
+        if is_first:
+            draw_curves(folder / METRICS, folder / "losses.png")
+    return Outcome(folder, steps, total_steps, stop.signal if steps < total_steps else None)
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first of several, as far as the launcher's environment tells."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise UserError for numbers that no run can have."""
+    for name in ("image_size", "batch_size", "num_nodes", "log_every", "sample_every", "sample_images", "save_every"):
+        if getattr(settings, name) < 1:
+            raise UserError(f"{name}={getattr(settings, name)} must be at least 1")
+    if (settings.steps is None) == (settings.epochs is None):
+        raise UserError(
+            f"steps={settings.steps} and epochs={settings.epochs}: give one of them and set the other to null"
+        )
+    for name in ("steps", "epochs"):
+        value = getattr(settings, name)
+        if value is not None and value <= 0:
+            raise UserError(f"{name}={value} must be more than 0")
+    if settings.seed < 0:
+        raise UserError(f"seed={settings.seed} must be 0 or more")
+    if not 0 <= settings.average_decay < 1:
+        raise UserError(f"average_decay={settings.average_decay} is outside 0 to 1; 0 is off, 0.999 is usual")
+
+
+def check_size(settings: Settings, method: Method) -> None:
+    """Raise UserError when the networks cannot take images of `image_size`."""
+    size, multiple = settings.image_size, method.size_multiple
+    if size % multiple:
+        nearest = max(multiple, round(size / multiple) * multiple)
+        raise UserError(
+            f"image_size={size} does not suit the generator, which takes multiples of {multiple}: use "
+            f"image_size={nearest} or a generator with fewer downsamplings (translate list generators)"
+        )
+    smallest = max(int(getattr(network, "min_size", 1)) for network in method.children())
+    if size < smallest:
+        raise UserError(
+            f"image_size={size} is too small for the discriminator, which needs {smallest}: use a larger image_size, "
+            "fewer discriminator.num_layers, or discriminator=pixel"
+        )
+
+
+def count_steps(settings: Settings, images: int, world_size: int) -> int:
+    """Steps of the whole run: as given, or enough for the epochs given."""
+    if settings.steps is not None:
+        return settings.steps
+    assert settings.epochs is not None
+    return math.ceil(settings.epochs * images / (settings.batch_size * world_size))
+
+
+def make_fabric(settings: Settings) -> Fabric:
+    """Devices, precision and processes, launched."""
+    precision = {"32": "32-true", "64": "64-true"}.get(settings.precision, settings.precision)
+    is_distributed = settings.num_nodes > 1 or settings.devices not in (1, "auto") or "WORLD_SIZE" in os.environ
+    try:
+        fabric = Fabric(
+            accelerator=settings.accelerator,
+            devices=1 if settings.accelerator == "cpu" and settings.devices == "auto" else settings.devices,
+            num_nodes=settings.num_nodes,
+            precision=precision,  # type: ignore[arg-type]
+            strategy=_distributed_strategy() if is_distributed else "auto",
+        )
+    except Exception as error:  # Fabric raises many kinds for devices that are not there
+        raise UserError(
+            f"accelerator={settings.accelerator} devices={settings.devices} precision={settings.precision} cannot be "
+            f"used here: {error}. accelerator=cpu devices=1 always can"
+        ) from error
+    fabric.launch()
+    torch.use_deterministic_algorithms(settings.deterministic)
+    torch.backends.cudnn.benchmark = not settings.deterministic
+    return fabric
+
+
+def _distributed_strategy() -> DDPStrategy:
+    # A discriminator runs twice before its backward pass; broadcasting its batch norm buffers between the two fails.
+    parameters = DistributedDataParallel.__init__.__code__.co_varnames
+    name = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
+    return DDPStrategy(**{name: False})  # type: ignore[arg-type]
+
+
+def set_up(
+    fabric: Fabric,
+    method: Method,
+    networks: Mapping[str, nn.Module],
+    settings: Settings,
+    allowed: tuple[str, ...],
+    average: WeightAverage | None,
+) -> dict[str, torch.optim.Optimizer]:
+    """Move networks to the device, wrap them for it, and make one optimiser per player."""
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    for name, network in networks.items():
+        network.to(fabric.device, memory_format=layout)  # type: ignore[call-overload]
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        setattr(method, name, fabric.setup_module(torch.compile(network) if settings.compile else network))
+    for module in average.averages.values() if average else ():
+        module.to(fabric.device)
+    optimizers = {}
+    for player, names in method.players.items():
+        parameters = [parameter for name in names for parameter in networks[name].parameters()]
+        optimizer: torch.optim.Optimizer = build(settings.optimizer, allowed, params=parameters)
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        optimizers[player] = fabric.setup_optimizers(optimizer)
+    return optimizers
+
+
+def make_loader(
+    fabric: Fabric, data: PairedData, dataset: PairDataset, settings: Settings, step: int, total_steps: int
+) -> DataLoader[Pair]:
+    """Batches from `step` on, loaded in worker processes where that helps."""
+    sampler = StreamSampler(
+        size=len(dataset),
+        batch_size=settings.batch_size,
+        first_step=step,
+        last_step=total_steps,
+        seed=settings.seed,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+    )
+    workers = worker_count(fabric, data)
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=fabric.device.type == "cuda",
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=start_worker,
+    )
+
+
+def worker_count(fabric: Fabric, data: PairedData) -> int:
+    """Loading processes: as configured; else one on a CPU, where the network wants the cores, and up to 8 for a GPU."""
+    if data.workers is not None:
+        return data.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if fabric.device.type == "cpu" else max(1, min(8, cores // fabric.world_size))
+
+
+def start_worker(worker: int) -> None:
+    """Prepare a loading process: one thread of its own, deaf to the signals that only the main process answers."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    ignore_signals()
+
+
+def sample_batch(data: PairedData, settings: Settings) -> Pair:
+    """The first images of the validation split (else test, else train), without augmentation."""
+    split = next(name for name in ("validation", "test", "train") if data.splits[name])
+    dataset = data.dataset(split, settings.image_size, seed=settings.seed, augment=False)
+    return collate([dataset[0, index] for index in range(min(settings.sample_images, len(dataset)))])
+
+
+def describe(
+    fabric: Fabric, data: PairedData, networks: Mapping[str, nn.Module], step: int, total_steps: int, folder: Path
+) -> str:
+    """The first line of a run."""
+    sizes = ", ".join(
+        f"{name} {sum(parameter.numel() for parameter in network.parameters()) / 1e6:.1f}M"
+        for name, network in networks.items()
+    )
+    counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in data.splits.items())
+    what = f"continuing {folder} from step {step}" if step else f"training {folder}"
+    return (
+        f"{what} to step {total_steps} on {fabric.world_size} x {fabric.device.type} "
+        f"({counts} pairs; parameters: {sizes})"
+    )
+
+
+def settings_tree(settings: Settings) -> dict[str, Any]:
+    """The components of `settings` that make a method."""
+    return {name: getattr(settings, name) for name in ("method", "generator", "discriminator", "objective")}
+
+
+def _asks_no_more(earlier: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
+    return all(earlier.get(key) == tree.get(key) for key in ("steps", "epochs"))
+
+
+def _cache_share(fabric: Fabric, data: PairedData) -> float:
+    return data.cache_gib / (max(worker_count(fabric, data), 1) * fabric.world_size)
+
+

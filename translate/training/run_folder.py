@@ -1,0 +1,105 @@
+"""A run folder: whether a command starts, continues or has finished the run that lies there."""
+
+import datetime
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from translate.errors import UserError
+from translate.files import write_text
+from translate.training.checkpoint import STATE
+
+CONFIG = "config.yaml"
+MAY_CHANGE = frozenset(
+    {
+        "steps",
+        "epochs",
+        "output",
+        "resume",
+        "accelerator",
+        "devices",
+        "num_nodes",
+        "precision",
+        "compile",
+        "channels_last",
+        "log_every",
+        "sample_every",
+        "sample_images",
+        "save_every",
+        "wandb.mode",
+        "wandb.project",
+        "wandb.name",
+        "data.workers",
+        "data.cache_gib",
+    }
+)
+"""Settings that a run may continue with other values of; any other makes it another run."""
+
+
+def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str) -> dict[str, Any] | None:
+    """The configuration of the run that lies in `folder` and may be continued with `tree`; None to start a new one.
+
+    With `resume` never, a run that lies there is moved aside, not deleted.
+
+    Raises:
+        UserError: `folder` is a file or holds something else, or the run there has other settings.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"output={folder} is a file: give a folder")
+    if not (folder / CONFIG).is_file():
+        # The drawn glyphs and the preview of `translate check` may be there before the run is.
+        foreign = [path.name for path in folder.iterdir() if path.name not in ("glyphs", "check.png")] if folder.is_dir() else []
+        if foreign and not (folder / "log.txt").is_file():
+            raise UserError(f"output={folder} holds files that are no run ({', '.join(foreign[:3])}): give an empty folder")
+        return None
+    if resume == "never":
+        move_aside(folder)
+        return None
+    try:
+        earlier = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{folder / CONFIG} cannot be read ({error}): use another output=") from error
+    if not (folder / STATE).is_file():
+        return None  # stopped before its first save: nothing to lose, nothing to continue
+    changed = differences(earlier, tree)
+    if changed:
+        raise UserError(
+            f"output={folder} holds a run with other settings:\n"
+            + "\n".join(f"  {key} was {old!r}, now {new!r}" for key, old, new in changed)
+            + "\nTo continue it, give its settings; to keep it and train anew, use another output=FOLDER; "
+            "to move it aside, resume=never"
+        )
+    return dict(earlier)
+
+
+def move_aside(folder: Path) -> Path:
+    """Rename a run folder to FOLDER.before-DATE-TIME, and return that."""
+    moved = folder.with_name(f"{folder.name}.before-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
+    folder.rename(moved)
+    return moved
+
+
+def write_config(folder: Path, tree: Mapping[str, Any]) -> None:
+    """Write config.yaml: every setting of the run, resolved."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG, yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True))
+
+
+def differences(earlier: Mapping[str, Any], tree: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The settings that make another run: (key, value there, value asked), by dotted key."""
+    old, new = dict(_flat(earlier)), dict(_flat(tree))
+    return [
+        (key, old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if key not in MAY_CHANGE and old.get(key) != new.get(key)
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,22 @@
+"""Learning-rate schedules: the factor on the learning rate as a function of the step and the number of steps."""
+
+from math import cos, pi
+
+
+def linear(step: int, total_steps: int, *, constant: float = 0.5) -> float:
+    """1 for the first `constant` share of training, then linearly towards 0, which it would reach one step later.
+
+    With 0.5 the schedule of the CycleGAN paper (section 4): as many epochs constant as decaying.
+    """
+    first = constant * total_steps
+    return 1.0 if step < first else 1.0 - (step - first) / (total_steps - first)
+
+
+def cosine(step: int, total_steps: int) -> float:
+    """Half a cosine from 1 to 0. Loshchilov and Hutter 2017, equation 5, without restarts."""
+    return 0.5 * (1 + cos(pi * step / total_steps))
+
+
+def constant(step: int, total_steps: int) -> float:
+    """Always 1."""
+    return 1.0

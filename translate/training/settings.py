@@ -1,0 +1,55 @@
+"""The schema of a training configuration: every key of conf/train.yaml, with its type."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Component = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wandb:
+    """Weights & Biases; see conf/train.yaml."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    mode: Literal["offline", "online", "disabled"] | None
+    project: str | None
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A resolved configuration. What each key means stands beside it in conf/train.yaml."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    method: Component
+    generator: Component
+    discriminator: Component
+    objective: Component
+    optimizer: Component
+    schedule: Component
+    data: Component
+    image_size: int
+    batch_size: int
+    steps: int | None
+    epochs: float | None
+    seed: int
+    deterministic: bool
+    output: str
+    resume: Literal["auto", "never"]
+    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    devices: int | Literal["auto"]
+    num_nodes: int
+    precision: Literal["32", "bf16-mixed", "64"]
+    compile: bool
+    channels_last: bool
+    average_decay: float
+    gradient_clip: float | None
+    norm_at_test: Literal["running", "image"]
+    dropout_at_test: bool
+    log_every: int
+    sample_every: int
+    sample_images: int
+    save_every: int
+    wandb: Wandb
