@@ -26,13 +26,16 @@ def resolve(target: str, allowed: tuple[str, ...] = TRUSTED) -> Callable[..., An
         UserError: the name is not below `allowed`, does not exist, or is no public class or function defined there.
     """
     if not isinstance(target, str) or not target.startswith(allowed):
-        raise UserError(f"_target_={target!r} may not be built from this configuration: only {', '.join(allowed)} names are")
+        raise UserError(
+            f"_target_={target!r} may not be built from this configuration: only {', '.join(allowed)} names are"
+        )
     module_name, _, name = target.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"_target_={target!r} does not exist: {error}") from error
-    if name.startswith("_") or not callable(found) or not str(getattr(found, "__module__", "")).startswith(allowed):
+    home = f"{getattr(found, '__module__', None)}.{getattr(found, '__qualname__', None)}"
+    if name.startswith("_") or not callable(found) or not home.startswith(allowed):
         raise UserError(f"_target_={target!r} is not a component that can be built")
     return found  # type: ignore[no-any-return]
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from translate.errors import UserError
+from translate.errors import DivergenceError, UserError
 
 if TYPE_CHECKING:
     from translate.conversion.folder import Report
@@ -56,7 +56,9 @@ def train(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
     composed = compose_settings(words, config_dir)
     from translate.training.run import train as run
 
-    outcome = run(composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress_bar("reading images"))
+    outcome = run(
+        composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress_bar("reading images")
+    )
     console = Console(highlight=False, soft_wrap=True)
     if outcome.stopped_by is not None:
         console.print(
@@ -103,9 +105,13 @@ def convert(
     output: Annotated[Path, typer.Argument(help="where the converted images go, in the same tree")],
     format: Annotated[str, typer.Option(help="keep, png, jpeg, webp or tiff")] = "keep",
     batch_size: Annotated[Optional[int], typer.Option(help="images of one size run together", min=1)] = None,
-    resize: Annotated[str, typer.Option(help="native: at the image's own size; training: scaled as in training")] = "native",
+    resize: Annotated[
+        str, typer.Option(help="native: at the image's own size; training: scaled as in training")
+    ] = "native",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="convert again what is in OUTPUT already")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be converted, and convert nothing")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be converted, and convert nothing")
+    ] = False,
     compare: Annotated[bool, typer.Option("--compare", help="also write comparison.png: input and output")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:
@@ -133,7 +139,9 @@ def convert(
             progress=progress,
         )
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{len(report.converted)} converted, {len(report.skipped)} skipped, {len(report.failures)} failed: {output}")
+    console.print(
+        f"{len(report.converted)} converted, {len(report.skipped)} skipped, {len(report.failures)} failed: {output}"
+    )
     if report.skipped:
         console.print("Skipped images were in OUTPUT already; --overwrite converts them again.")
     if report.comparison:
@@ -148,16 +156,20 @@ def convert(
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="a run folder or a model folder")],
     words: Words = None,
-    split: Annotated[Optional[str], typer.Option(help="test, validation or train; default: test, else validation")] = None,
+    split: Annotated[
+        Optional[str], typer.Option(help="test, validation or train; default: test, else validation")
+    ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:
     """Measure a model on pairs: L1, PSNR, SSIM, beside those of the input returned unchanged."""
     from translate.config import override_tree
     from translate.conversion.translator import load_translator
+    from translate.evaluation.evaluate import MAY_CHANGE
     from translate.evaluation.evaluate import evaluate as measure
 
     translator = load_translator(checkpoint, accelerator=accelerator)
-    composed = override_tree(translator.model.settings, words or [])
+    composed = override_tree(translator.model.settings, words or [], may_change=MAY_CHANGE)
+    translator.use_settings(composed.tree)
     evaluation = measure(translator, composed.tree, split)
     table = Table("", *evaluation.mean, title=f"{len(evaluation.rows)} pairs of the {evaluation.split} split")
     table.add_row("model", *(f"{value:.4f}" for value in evaluation.mean.values()))
@@ -188,20 +200,14 @@ def main() -> None:
     import errno
 
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except typer.Abort:
-        sys.exit(130)
+        app()
     except UserError as error:
         fail(str(error), 2)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
         fail(f"{error.filename or 'the output'}: {error.strerror}. What was saved before is untouched", 2)
-    except RuntimeError as error:
-        if type(error).__name__ != "TrainingDiverged":
-            raise
+    except DivergenceError as error:
         fail(str(error), 1)
 
 
@@ -225,7 +231,9 @@ def print_settings(usage: str, words: list[str], config_dir: Path | None) -> Non
     for key, default, meaning in explain_settings(words, config_dir):
         table.add_row(key, default, meaning)
     console.print(table)
-    console.print("Options: --config-dir FOLDER of your own yaml files; --help. Give components before --help to see theirs.")
+    console.print(
+        "Options: --config-dir FOLDER of your own yaml files; --help. Give components before --help to see theirs."
+    )
 
 
 def print_inspection(inspection: "Inspection") -> None:
@@ -236,7 +244,9 @@ def print_inspection(inspection: "Inspection") -> None:
     for name, side in inspection.sides.items():
         if side is not None:
             kind = "label map, " if side.labels else ""
-            table.add_row(f"side {name}", f"{kind}{side.channels} channels, {side.dtype}, range {side.low:g} to {side.high:g}")
+            table.add_row(
+                f"side {name}", f"{kind}{side.channels} channels, {side.dtype}, range {side.low:g} to {side.high:g}"
+            )
     for (height, width), count in inspection.sizes.most_common(5):
         table.add_row("size", f"{width}x{height}: {count}")
     Console().print(table)

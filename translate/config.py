@@ -17,7 +17,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -116,20 +116,29 @@ def parse(word: str) -> Override:
     """
     if "=" not in word:
         raise UserError(f"{word!r} is not KEY=VALUE; an example is image_size=128")
+    parser = OverridesParser.create()
     try:
-        return OverridesParser.create().parse_override(word)
-    except OverrideParseException as error:
-        key = word.partition("=")[0]
-        raise UserError(
-            f"{word!r} cannot be read as KEY=VALUE: quote values with spaces, commas, brackets or = twice, "
-            f"""as in '{key}="a b"'"""
-        ) from error
+        return parser.parse_override(word)
+    except HydraException:
+        pass
+    # Paths hold what Hydra's grammar reserves, such as brackets: then the whole value is meant as it stands.
+    key, _, value = word.partition("=")
+    # Inside Hydra's quotes a backslash is special before a quote alone.
+    quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), value)
+    try:
+        return parser.parse_override(f"{key}='{quoted}'")
+    except HydraException as error:
+        raise UserError(f"{word!r} is not KEY=VALUE; an example is image_size=128") from error
 
 
 def one_length(overrides: Sequence[Override]) -> list[str]:
     """Who gives steps means no epochs, and the other way round: the one not given becomes null."""
     given = {override.key_or_group for override in overrides if override.value() is not None}
-    return [f"{other}=null" for one, other in (("steps", "epochs"), ("epochs", "steps")) if one in given and other not in given]
+    return [
+        f"{other}=null"
+        for one, other in (("steps", "epochs"), ("epochs", "steps"))
+        if one in given and other not in given
+    ]
 
 
 def check_choice(override: Override, own: Path | None) -> None:
@@ -147,9 +156,11 @@ def check_key(override: Override, config: DictConfig) -> None:
     *parents, last = override.key_or_group.split(".")
     node: Any = config
     for index, part in enumerate([*parents, last]):
-        if not isinstance(node, DictConfig) or part not in node:
+        if not isinstance(node, DictConfig) or part not in node.keys():  # noqa: SIM118 (`in` denies missing values)
             where = ".".join([*parents, last][:index])
-            siblings = [str(key) for key in node if not str(key).startswith("_")] if isinstance(node, DictConfig) else []
+            siblings = (
+                [str(key) for key in node if not str(key).startswith("_")] if isinstance(node, DictConfig) else []
+            )
             every = [key for key, _ in flatten(OmegaConf.to_container(config))]  # type: ignore[arg-type]
             guess = _did_you_mean(override.key_or_group, every) or _did_you_mean(part, siblings, prefix=where)
             keys = f"{where} has the keys" if where else "the keys are"
@@ -251,8 +262,8 @@ def read_tree(path: Path) -> dict[str, Any]:
     return tree
 
 
-def override_tree(tree: Mapping[str, Any], words: Sequence[str]) -> Composed:
-    """A saved configuration with single values changed by `words`.
+def override_tree(tree: Mapping[str, Any], words: Sequence[str], *, may_change: tuple[str, ...]) -> Composed:
+    """A saved configuration with single values changed by `words`, whose keys begin with one of `may_change`.
 
     Raises:
         UserError: a key or value that does not fit it.
@@ -261,6 +272,11 @@ def override_tree(tree: Mapping[str, Any], words: Sequence[str]) -> Composed:
     for word in words:
         override = parse(word)
         check_key(override, config)
+        if not override.key_or_group.startswith(may_change):
+            raise UserError(
+                f"{override.key_or_group} is fixed by the trained model; what can be changed here is "
+                f"{', '.join(may_change)}"
+            )
         OmegaConf.update(config, override.key_or_group, override.value())
     changed = _resolve(config)
     for path, node in components(changed):
@@ -272,7 +288,8 @@ def _compose(words: Iterable[str], own: Path | None) -> DictConfig:
     extra = [f"hydra.searchpath=[file://{own.resolve()}]"] if own else []
     try:
         with initialize_config_dir(str(conf_directory()), version_base="1.3", job_name="translate"):
-            return compose(PRIMARY, [*words, *extra], return_hydra_config=True)
+            composed: DictConfig = compose(PRIMARY, [*words, *extra], return_hydra_config=True)
+            return composed
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(str(error).strip().splitlines()[0]) from error
 
@@ -297,12 +314,12 @@ def _resolve(config: DictConfig) -> dict[str, Any]:
         tree: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except InterpolationResolutionError as error:
         raise UserError(str(error).strip().splitlines()[0]) from error
+    tree["precision"] = str(tree["precision"])  # precision=32 is read as a number
     return tree
 
 
 def _text(override: Override) -> str:
-    assert override.input_line is not None
-    return override.input_line
+    return str(override.input_line)
 
 
 def _own_targets(own: Path) -> set[str]:
@@ -331,7 +348,11 @@ def _comments(path: Path, group: str) -> dict[str, str]:
 
 
 def _shown(value: Any) -> str:
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, list) else str(value)
+    return (
+        {None: "null", True: "true", False: "false"}.get(value, str(value))
+        if not isinstance(value, list)
+        else str(value)
+    )
 
 
 def _explain(error: ValidationError) -> str:

@@ -1,8 +1,15 @@
-"""The one error that is meant for the person at the keyboard."""
+"""Errors that are meant for the person at the keyboard: the command line prints their message without a traceback."""
 
 
 class UserError(ValueError):
     """Something the user asked for cannot be done. The message names the setting, its value and the remedy.
 
-    The command line prints the message alone, without a traceback, and exits with code 2.
+    The command line exits with code 2.
+    """
+
+
+class DivergenceError(RuntimeError):
+    """Training broke down: a loss or a weight became NaN or infinite. The message names it and what usually helps.
+
+    The command line exits with code 1.
     """

@@ -39,6 +39,15 @@ class Model:
     settings: dict[str, Any]
     steps: int
 
+    def apply_test_behaviour(self) -> None:
+        """Put the networks that translate into evaluation mode as `settings` say."""
+        for name in self.method.translators:
+            set_test_behaviour(
+                getattr(self.method, name),
+                norm=self.settings["norm_at_test"],
+                dropout=self.settings["dropout_at_test"],
+            )
+
 
 def assemble(
     settings: Mapping[str, Any],
@@ -126,12 +135,10 @@ def read_model(folder: Path) -> Model:
         method.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise UserError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {error}") from error
-    for name in method.translators:
-        set_test_behaviour(
-            getattr(method, name), norm=settings["norm_at_test"], dropout=settings["dropout_at_test"]
-        )
     method.requires_grad_(False)
-    return Model(method, source, target, settings, steps)
+    model = Model(method, source, target, settings, steps)
+    model.apply_test_behaviour()
+    return model
 
 
 def find_model(checkpoint: Path) -> Path:

@@ -69,7 +69,9 @@ def plan(input_path: Path, output: Path, *, format: Format = "keep") -> list[Tas
         raise UserError(f"OUTPUT {output} is a file, but INPUT {input_path} is a folder: give a folder")
     inside = output.resolve()
     if inside == input_path.resolve() or input_path.resolve() in inside.parents:
-        raise UserError(f"OUTPUT {output} lies in INPUT {input_path}, where outputs would become inputs: use another folder")
+        raise UserError(
+            f"OUTPUT {output} lies in INPUT {input_path}, where outputs would become inputs: use another folder"
+        )
     names = list_images(input_path)
     if not names:
         raise UserError(f"INPUT {input_path} holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
@@ -77,7 +79,9 @@ def plan(input_path: Path, output: Path, *, format: Format = "keep") -> list[Tas
     inputs: dict[Path, Path] = {}
     for task in tasks:
         if task.output in inputs:
-            raise UserError(f"{inputs[task.output]} and {task.input} would both become {task.output}: use --format keep")
+            raise UserError(
+                f"{inputs[task.output]} and {task.input} would both become {task.output}: use --format keep"
+            )
         inputs[task.output] = task.input
     return tasks
 
@@ -128,8 +132,8 @@ def convert_folder(
         _write_failures(folder / FAILURES, report)
     except OSError as error:
         raise UserError(
-            f"OUTPUT {output} cannot be written: {error.strerror or error}. {len(report.converted)} images are done and "
-            "stay; the same command goes on with the others"
+            f"OUTPUT {output} cannot be written: {error.strerror or error}. {len(report.converted)} images are done "
+            "and stay; the same command goes on with the others"
         ) from error
     return report
 
@@ -204,9 +208,7 @@ def _write(task: Task, result: np.ndarray) -> Path:
     return path
 
 
-def _collect(
-    written: tuple[Task, Future[Path]], report: Report, progress: Callable[[Report], None] | None
-) -> None:
+def _collect(written: tuple[Task, Future[Path]], report: Report, progress: Callable[[Report], None] | None) -> None:
     task, path = written
     try:
         report.converted.append(path.result())
@@ -220,7 +222,9 @@ def _write_failures(path: Path, report: Report) -> None:
     if not report.failures:
         path.unlink(missing_ok=True)
         return
-    lines = (json.dumps({"input": str(failed), "reason": reason}, ensure_ascii=False) for failed, reason in report.failures)
+    lines = (
+        json.dumps({"input": str(failed), "reason": reason}, ensure_ascii=False) for failed, reason in report.failures
+    )
     write_text(path, "\n".join(lines) + "\n")
 
 

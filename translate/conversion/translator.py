@@ -1,6 +1,7 @@
 """A trained model as a function of images: any size, any depth, same kind back."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,6 +57,11 @@ class Translator:
             return _through_pil(image, lambda pixels: self.translate_array(pixels, domain))
         raise UserError(f"cannot translate a {type(image).__name__}: give a numpy array, a path or a PIL image")
 
+    def use_settings(self, settings: dict[str, Any]) -> None:
+        """Translate with other settings than those of training: `norm_at_test`, `dropout_at_test`, `image_size`."""
+        self.model = replace(self.model, settings=settings)
+        self.model.apply_test_behaviour()
+
     def convert_folder(self, input_path: str | Path, output: str | Path, **options: Any) -> "Report":
         """Convert a folder of images; options and errors as in `translate.conversion.folder.convert_folder`."""
         from translate.conversion.folder import convert_folder
@@ -88,7 +94,8 @@ class Translator:
 
     @torch.inference_mode()
     def translate_tensor(self, batch: Tensor, domain: str | None = None) -> Tensor:
-        """Translate (B, C, H, W) in [-1, 1] of any size: padded by reflection to what the network takes, and cropped."""
+        """Translate (B, C, H, W) in [-1, 1] of any size: padded by reflection to what the network takes, and cropped
+        back."""
         height, width = batch.shape[2:]
         if self.resize == "training":
             batch = _resize(batch, *self._training_size(height, width))
@@ -105,7 +112,7 @@ class Translator:
         else:
             # One by one from the same seed: an image's result depends neither on its batch nor on chance.
             outputs = []
-            for image in padded.split(1):
+            for image in torch.split(padded, 1):
                 torch.manual_seed(self.model.settings["seed"])
                 outputs.append(self.model.method.translate(image, domain))
             output = torch.cat(outputs)
@@ -126,7 +133,9 @@ class Translator:
         wanted = self.model.source.channels
         dtype = str(image.dtype)
         if dtype not in FULL_RANGE or image.ndim != 3:
-            raise ImageError(f"has {dtype} pixels of shape {image.shape}; supported are (H, W, C) of {', '.join(FULL_RANGE)}")
+            raise ImageError(
+                f"has {dtype} pixels of shape {image.shape}; supported are (H, W, C) of {', '.join(FULL_RANGE)}"
+            )
         alpha = image[..., 3:] if image.shape[2] == 4 and wanted != 4 else None
         pixels = image if alpha is None else image[..., :3]
         found = pixels.shape[2]
@@ -185,5 +194,3 @@ def _through_pil(image: Any, translate: Callable[[np.ndarray], np.ndarray]) -> A
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     output = translate(pixels[..., None] if pixels.ndim == 2 else pixels)
     return Image.fromarray(output[..., 0] if output.shape[2] == 1 else output)
-
-

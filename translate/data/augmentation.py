@@ -1,7 +1,7 @@
 """Resizing and random augmentation of training images. The only module that knows albumentations."""
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -176,7 +176,7 @@ def resize_image(image: np.ndarray, height: int, width: int, *, labels: bool = F
     return cv2.resize(image, (width, height), interpolation=interpolation).reshape(height, width, -1)
 
 
-def _albumentations():  # type: ignore[no-untyped-def]
+def _albumentations() -> Any:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it contacts the package index
     import albumentations
 

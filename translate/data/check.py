@@ -110,7 +110,9 @@ def derive_side(
                 f"(convert the file, or set data.channels_{name.lower()})"
             )
         if (fact.dtype == "float32") != (dtype == "float32"):
-            problems.append(f"{path}: has {fact.dtype} pixels, but others of side {name} have {dtype}: convert them to one")
+            problems.append(
+                f"{path}: has {fact.dtype} pixels, but others of side {name} have {dtype}: convert them to one"
+            )
     low, high = FULL_RANGE[dtype] if value_range is None else (value_range[0], value_range[1])
     return Side(channels, dtype, low, high, labels), problems  # type: ignore[arg-type]
 

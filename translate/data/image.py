@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -14,7 +14,9 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm"
 TIFF = frozenset({".tif", ".tiff"})
 TYPES = ("uint8", "uint16", "float32")
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what cv2 prints about a damaged file is said by ImageError
+cv2.utils.logging.setLogLevel(
+    cv2.utils.logging.LOG_LEVEL_SILENT
+)  # what cv2 prints about a damaged file is said by ImageError
 
 
 class ImageError(UserError):
@@ -24,9 +26,7 @@ class ImageError(UserError):
 def list_images(folder: Path) -> list[Path]:
     """The images below `folder`, nested folders too, as sorted relative paths. Hidden files are left out."""
     found = (
-        path.relative_to(folder)
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS and path.is_file()
+        path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()
     )
     return sorted(path for path in found if not any(part.startswith(".") or part == "__MACOSX" for part in path.parts))
 
@@ -45,6 +45,7 @@ def read_image(path: Path) -> np.ndarray:
         raise ImageError(f"cannot be opened: {error.strerror or error}") from error
     if not data:
         raise ImageError("is empty")
+    image: np.ndarray | None
     if path.suffix.lower() == ".npy":
         image = _decode_npy(data)
     elif _is_truncated(data):
@@ -59,7 +60,9 @@ def read_image(path: Path) -> np.ndarray:
     if image.dtype == np.float64:
         image = image.astype(np.float32)
     if str(image.dtype) not in TYPES or image.ndim != 3:
-        raise ImageError(f"has {image.dtype} pixels of shape {image.shape}; supported are (H, W, C) of {', '.join(TYPES)}")
+        raise ImageError(
+            f"has {image.dtype} pixels of shape {image.shape}; supported are (H, W, C) of {', '.join(TYPES)}"
+        )
     return np.ascontiguousarray(image)
 
 
@@ -186,7 +189,7 @@ def _encode_tiff(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _tifffile():  # type: ignore[no-untyped-def]
+def _tifffile() -> Any:
     try:
         import tifffile
     except ImportError as error:

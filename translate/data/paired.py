@@ -159,12 +159,16 @@ class PairedData:
             )
             problems += wrong
         if not problems and not self.splits["train"]:
-            problems.append(f"{self.root}: no pair is left for training; lower data.validation_fraction or data.test_fraction")
+            problems.append(
+                f"{self.root}: no pair is left for training; lower data.validation_fraction or data.test_fraction"
+            )
         self.sides = {name: side for name, side in sides.items() if side is not None}
         counts = {split: len(members) for split, members in self.splits.items()}
         return Inspection(counts, sides, sizes, problems)
 
-    def dataset(self, split: str, image_size: int, *, seed: int, augment: bool, cache_gib: float = 0.0) -> "PairDataset":
+    def dataset(
+        self, split: str, image_size: int, *, seed: int, augment: bool, cache_gib: float = 0.0
+    ) -> "PairDataset":
         """The pairs of one split as batches see them; call `inspect` before.
 
         Raises:
@@ -246,7 +250,9 @@ class PairedData:
             raise UserError(f"data.root={self.root} cannot be read as a CSV file: {error}") from error
         columns = list(rows[0]) if rows else []
         if not {"A", "B"} <= set(columns):
-            raise UserError(f"data.root={self.root} needs columns named A and B; its columns are {', '.join(columns) or 'none'}")
+            raise UserError(
+                f"data.root={self.root} needs columns named A and B; its columns are {', '.join(columns) or 'none'}"
+            )
         known = {name: split for split, names in SPLITS.items() for name in names}
         found: dict[str, list[PairFiles]] = {}
         problems = []
@@ -366,7 +372,9 @@ def _pair_by_name(folder_a: Path, folder_b: Path) -> tuple[list[PairFiles], list
                 problems.append(f"{folder / path}: has the same name as {names[name].name}; keep one of them")
             names[name] = folder / path
         if not names:
-            problems.append(f"{folder}: {'holds no images' if folder.is_dir() else 'does not exist, but its partner does'}")
+            problems.append(
+                f"{folder}: {'holds no images' if folder.is_dir() else 'does not exist, but its partner does'}"
+            )
         by_name.append(names)
     if not all(by_name):
         return [], problems
@@ -402,5 +410,3 @@ def _look_at_pair(
             "use a smaller image_size or data.augmentation.resize=stretch"
         ]
     return {"A": a, "B": b}, []
-
-

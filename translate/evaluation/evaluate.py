@@ -18,6 +18,8 @@ from translate.files import write_text
 from translate.pixels import Side, normalize
 
 BATCH = 8
+MAY_CHANGE = ("data.", "image_size", "norm_at_test", "dropout_at_test", "seed")
+"""Settings that a trained model can be measured with other values of."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ SSIM_WINDOW = 11
 
 def paired_metrics(
     outputs: Float[Tensor, "batch channels height width"], targets: Float[Tensor, "batch channels height width"]
-) -> dict[str, Float[Tensor, "batch"]]:
+) -> dict[str, Float[Tensor, " batch"]]:
     """Per image, for pixels in [0, 1]: `l1` (mean absolute difference), `psnr` in dB, and `ssim`.
 
     PSNR is 10 log10(1 / mean squared error). SSIM (Wang et al. 2004) uses a Gaussian window of 11 pixels, sigma 1.5,

@@ -1,4 +1,4 @@
-"""The contract of a method: the maths of a game between players. The engine in `translate.training` is its mechanics."""
+"""The contract of a method: the maths of a game between players. `translate.training` is its mechanics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -54,9 +54,14 @@ def padding_layer(padding: Padding, width: int) -> nn.Module:
     return _choose("padding", padding, layers)(width)
 
 
-def padding_mode(padding: Padding) -> str:
+def padding_mode(padding: Padding) -> Literal["reflect", "replicate", "zeros"]:
     """The same choice as `padding_layer`, in the words of `nn.Conv2d(padding_mode=...)`."""
-    return _choose("padding", padding, {"reflect": "reflect", "replicate": "replicate", "zero": "zeros"})
+    modes: dict[str, Literal["reflect", "replicate", "zeros"]] = {
+        "reflect": "reflect",
+        "replicate": "replicate",
+        "zero": "zeros",
+    }
+    return _choose("padding", padding, modes)
 
 
 def upsampling_layer(
@@ -72,7 +77,8 @@ def upsampling_layer(
             in_channels, out_channels, kernel, stride=2, padding=1, output_padding=4 - kernel, bias=bias
         )
     convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode=padding_mode(padding), bias=bias)
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), convolution)
+    enlarge = nn.Upsample(scale_factor=2, mode="nearest")  # type: ignore[no-untyped-call]
+    return nn.Sequential(enlarge, convolution)
 
 
 def initialize(network: nn.Module, initialization: Initialization, gain: float) -> None:

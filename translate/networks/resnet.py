@@ -82,7 +82,9 @@ class ResNet(nn.Module):
         self.model = nn.Sequential(*layers)
         initialize(self, initialization, gain)
 
-    def forward(self, source: Float[Tensor, "batch in_channels height width"]) -> Float[Tensor, "batch out height width"]:
+    def forward(
+        self, source: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch out height width"]:
         output: Tensor = self.model(source)
         return output
 

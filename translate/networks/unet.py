@@ -79,10 +79,14 @@ class UNet(nn.Module):
         self.model = block
         initialize(self, initialization, gain)
 
-    def forward(self, source: Float[Tensor, "batch in_channels height width"]) -> Float[Tensor, "batch out height width"]:
+    def forward(
+        self, source: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch out height width"]:
         multiple = self.size_multiple
         if source.shape[2] % multiple or source.shape[3] % multiple:
-            raise UserError(f"a U-Net of this depth takes sizes that are multiples of {multiple}, not {tuple(source.shape[2:])}")
+            raise UserError(
+                f"a U-Net of this depth takes sizes that are multiples of {multiple}, not {tuple(source.shape[2:])}"
+            )
         output: Tensor = self.model(source)
         return output
 
@@ -109,9 +113,7 @@ class SkipBlock(nn.Module):
         self.is_outermost = image_channels is not None
         in_channels, out_channels = image_channels or (outer, outer)
         bias = needs_bias(norm)
-        down = nn.Conv2d(
-            in_channels, inner, 4, stride=2, padding=1, padding_mode=padding_mode(padding), bias=bias
-        )
+        down = nn.Conv2d(in_channels, inner, 4, stride=2, padding=1, padding_mode=padding_mode(padding), bias=bias)
         up = upsampling_layer(
             upsample,
             inner if inside is None else 2 * inner,

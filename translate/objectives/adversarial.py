@@ -52,7 +52,10 @@ def lsgan() -> AdversarialObjective:
 
 
 def hinge() -> AdversarialObjective:
-    """Hinge, Lim and Ye 2017; Zhang et al. 2019 (SAGAN), equation 4: real max(0, 1 - D), fake max(0, 1 + D), generator -D."""
+    """Hinge, Lim and Ye 2017; Zhang et al. 2019 (SAGAN), equation 4.
+
+    Real max(0, 1 - D), fake max(0, 1 + D), generator -D.
+    """
     return AdversarialObjective(
         real=lambda logits: relu(1 - logits).mean(),
         fake=lambda logits: relu(1 + logits).mean(),

@@ -21,4 +21,5 @@ def gradient_penalty(
         between = (alpha * real + (1 - alpha) * fake).detach().requires_grad_(True)  # (B, C, H, W)
         logits = discriminator(between)
         (gradient,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
-    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    slopes: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)  # (B,)
+    return (slopes - 1).square().mean()

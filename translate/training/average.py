@@ -18,7 +18,8 @@ class WeightAverage:
 
     def __init__(self, networks: Mapping[str, nn.Module], decay: float) -> None:
         self.averages = {
-            name: AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay)) for name, network in networks.items()
+            name: AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+            for name, network in networks.items()
         }
 
     def update(self, networks: Mapping[str, nn.Module]) -> None:

@@ -54,7 +54,9 @@ def read_state(folder: Path, *, counters_only: bool = False) -> dict[str, Any] |
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=counters_only)
     except Exception as error:  # torch raises many kinds on damaged files; all mean the same to the user
-        raise UserError(f"{path} is damaged ({error}): delete it to train from the start, or use another output=") from error
+        raise UserError(
+            f"{path} is damaged ({error}): delete it to train from the start, or use another output="
+        ) from error
     if state.get("version") != VERSION:
         raise UserError(f"{path} has version {state.get('version')}, this program reads {VERSION}: use another output=")
     return state

@@ -18,7 +18,9 @@ def draw_curves(metrics: Path, picture: Path) -> None:
         return
     names = list(dict.fromkeys(name for row in rows for name in row["losses"]))
     players = list(dict.fromkeys(name.partition("_")[0] for name in names))
-    figure, panels = pyplot.subplots(1, len(players), figsize=(6 * len(players), 4), squeeze=False, layout="constrained")
+    figure, panels = pyplot.subplots(
+        1, len(players), figsize=(6 * len(players), 4), squeeze=False, layout="constrained"
+    )
     for player, panel in zip(players, panels[0], strict=True):
         for name in (name for name in names if name.partition("_")[0] == player):
             points = [(row["step"], row["losses"][name]) for row in rows if name in row["losses"]]

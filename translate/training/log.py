@@ -1,4 +1,4 @@
-"""What a run tells: progress on the terminal, metrics.jsonl, log.txt, and wandb when on. Nothing here can stop a run."""
+"""What a run tells: progress on the terminal, metrics.jsonl, log.txt, and wandb when on."""
 
 import json
 import sys

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from translate.batch import Pair
+from translate.errors import DivergenceError
 from translate.methods.method import Method
 from translate.pixels import Side, normalize
 from translate.training.average import WeightAverage, translating
@@ -17,10 +18,6 @@ from translate.training.log import Meter, RunLog
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
 from translate.training.signals import StopRequest
-
-
-class TrainingDiverged(RuntimeError):
-    """A loss or a weight became NaN or infinite; the message names it and says what usually helps."""
 
 
 @dataclass
@@ -49,7 +46,7 @@ class Job:
     optimizers: Mapping[str, torch.optim.Optimizer]
     average: WeightAverage | None
     loader: DataLoader[Pair]
-    sides: Pair
+    sides: tuple[Side, Side]
     sample: Pair
     schedule: Callable[[int, int], float]
     settings: Settings
@@ -79,7 +76,7 @@ def fit(
     between two log intervals, so no step waits for it.
 
     Raises:
-        TrainingDiverged: at the next reading of the losses; nothing is saved after it.
+        DivergenceError: at the next reading of the losses; nothing is saved after it.
     """
     settings, fabric, method = job.settings, job.fabric, job.method
     base_rates = {player: [group["initial_lr"] for group in opt.param_groups] for player, opt in job.optimizers.items()}
@@ -113,7 +110,9 @@ def fit(
             epoch = step * settings.batch_size * fabric.world_size / job.epoch_size
             row = meter.read()
             images = step * settings.batch_size * fabric.world_size
-            log.metrics({"step": step, "images": images, "epoch": round(epoch, 3), "learning_rate_factor": factor} | row)
+            log.metrics(
+                {"step": step, "images": images, "epoch": round(epoch, 3), "learning_rate_factor": factor} | row
+            )
         if is_last or step % settings.sample_every == 0:
             show(step, sample_columns(job))
         if is_last or step % settings.save_every == 0:
@@ -135,7 +134,7 @@ def timed(loader: DataLoader[Pair]) -> Iterator[tuple[Pair, float]]:
         yield batch, time.perf_counter() - started
 
 
-def to_networks(fabric: Fabric, batch: Pair, sides: Pair, settings: Settings) -> Pair:
+def to_networks(fabric: Fabric, batch: Pair, sides: tuple[Side, Side], settings: Settings) -> Pair:
     """Move a batch to the device as it was stored, and bring it to [-1, 1] there."""
     dtype = torch.float64 if settings.precision == "64" else torch.float32
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
@@ -152,8 +151,12 @@ def sample_columns(job: Job) -> dict[str, torch.Tensor]:
     """What the present model makes of the fixed sample batch."""
     settings = job.settings
     batch = to_networks(job.fabric, job.sample, job.sides, settings)
-    test = {"norm": settings.norm_at_test, "dropout": settings.dropout_at_test}
-    with torch.no_grad(), translating(job.method, job.translators, **test) as method:
+    with (
+        torch.no_grad(),
+        translating(
+            job.method, job.translators, norm=settings.norm_at_test, dropout=settings.dropout_at_test
+        ) as method,
+    ):
         return method.show(batch)
 
 
@@ -162,19 +165,18 @@ def agreed(fabric: Fabric, stop: bool) -> bool:
     if fabric.world_size == 1:
         return stop
     flag = torch.tensor(float(stop), device=fabric.device)
-    return bool(fabric.all_reduce(flag, reduce_op="sum") > 0)
+    total = fabric.all_reduce(flag, reduce_op="sum")
+    return bool(torch.as_tensor(total) > 0)
 
 
 def require_finite(step: int, losses: Mapping[str, float], networks: Mapping[str, nn.Module] | None = None) -> None:
-    """Raise TrainingDiverged naming the loss or network that holds a NaN or an infinity."""
+    """Raise DivergenceError naming the loss or network that holds a NaN or an infinity."""
     names = [name for name, value in losses.items() if not torch.isfinite(torch.tensor(value))]
     for name, network in (networks or {}).items():
         if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
             names.append(f"weights of the {name}")
     if names:
-        raise TrainingDiverged(
-            f"{', '.join(names)} became NaN or infinite by step {step}. The last good model is kept. Usual cures: a lower "
-            "learning rate (optimizer.lr), gradient_clip=1, precision=32, and images that are not flat"
+        raise DivergenceError(
+            f"{', '.join(names)} became NaN or infinite by step {step}. The last good model is kept. Usual cures: "
+            "a lower learning rate (optimizer.lr), gradient_clip=1, precision=32, and images that are not flat"
         )
-
-

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -20,9 +20,9 @@ from translate.batch import Pair
 from translate.build import LOCAL, build
 from translate.data.check import Facts
 from translate.data.image import write_image
-from translate.data.paired import PairedData, PairDataset, collate
+from translate.data.paired import PairDataset, PairedData, collate
 from translate.data.sampler import StreamSampler
-from translate.errors import UserError
+from translate.errors import DivergenceError, UserError
 from translate.methods.method import Method
 from translate.model import assemble, write_model
 from translate.picture import tensor_grid
@@ -30,7 +30,7 @@ from translate.training.average import WeightAverage
 from translate.training.checkpoint import model_tensors, read_state, restore_state, save_state
 from translate.training.curves import draw_curves
 from translate.training.log import METRICS, RunLog
-from translate.training.loop import Job, TrainingDiverged, fit
+from translate.training.loop import Job, fit
 from translate.training.run_folder import open_run, write_config
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
@@ -63,7 +63,7 @@ def train(
 
     Raises:
         UserError: a setting, the data or the run folder does not allow it; everything there before is untouched.
-        TrainingDiverged: a loss or weight became NaN or infinite; the last good model and state are kept.
+        DivergenceError: a loss or weight became NaN or infinite; the last good model and state are kept.
     """
     check_settings(settings)
     folder = Path(settings.output)
@@ -79,7 +79,9 @@ def train(
     continues = fabric.broadcast(state is not None)
 
     seed_everything(settings.seed)
-    method = assemble(settings_tree(settings), source=data.source, target=data.target, allowed=allowed, discriminators=True)
+    method = assemble(
+        settings_tree(settings), source=data.source, target=data.target, allowed=allowed, discriminators=True
+    )
     check_size(settings, method)
     dataset = data.dataset(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
@@ -107,7 +109,7 @@ def train(
         optimizers=optimizers,
         average=average,
         loader=make_loader(fabric, data, dataset, settings, step, total_steps),
-        sides=Pair(data.source, data.target),  # type: ignore[arg-type]
+        sides=(data.source, data.target),
         sample=sample_batch(data, settings),
         schedule=build(settings.schedule, allowed),
         settings=settings,
@@ -152,7 +154,7 @@ def train(
 
         try:
             steps = fit(job, log, stop, save=save, show=show)
-        except TrainingDiverged as error:
+        except DivergenceError as error:
             log.say(str(error))
             raise
         if is_first:
@@ -227,6 +229,7 @@ def make_fabric(settings: Settings) -> Fabric:
             f"used here: {error}. accelerator=cpu devices=1 always can"
         ) from error
     fabric.launch()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs to be deterministic
     torch.use_deterministic_algorithms(settings.deterministic)
     torch.backends.cudnn.benchmark = not settings.deterministic
     return fabric
@@ -252,11 +255,12 @@ def set_up(
     for name, network in networks.items():
         network.to(fabric.device, memory_format=layout)  # type: ignore[call-overload]
         if fabric.world_size > 1 and fabric.device.type == "cuda":
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        setattr(method, name, fabric.setup_module(torch.compile(network) if settings.compile else network))
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        runs: Any = torch.compile(network) if settings.compile else network
+        setattr(method, name, fabric.setup_module(runs))
     for module in average.averages.values() if average else ():
         module.to(fabric.device)
-    optimizers = {}
+    optimizers: dict[str, Any] = {}
     for player, names in method.players.items():
         parameters = [parameter for name in names for parameter in networks[name].parameters()]
         optimizer: torch.optim.Optimizer = build(settings.optimizer, allowed, params=parameters)
@@ -341,5 +345,3 @@ def _asks_no_more(earlier: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
 
 def _cache_share(fabric: Fabric, data: PairedData) -> float:
     return data.cache_gib / (max(worker_count(fabric, data), 1) * fabric.world_size)
-
-

@@ -50,9 +50,15 @@ def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str) -> dict[str,
         raise UserError(f"output={folder} is a file: give a folder")
     if not (folder / CONFIG).is_file():
         # The drawn glyphs and the preview of `translate check` may be there before the run is.
-        foreign = [path.name for path in folder.iterdir() if path.name not in ("glyphs", "check.png")] if folder.is_dir() else []
+        foreign = (
+            [path.name for path in folder.iterdir() if path.name not in ("glyphs", "check.png")]
+            if folder.is_dir()
+            else []
+        )
         if foreign and not (folder / "log.txt").is_file():
-            raise UserError(f"output={folder} holds files that are no run ({', '.join(foreign[:3])}): give an empty folder")
+            raise UserError(
+                f"output={folder} holds files that are no run ({', '.join(foreign[:3])}): give an empty folder"
+            )
         return None
     if resume == "never":
         move_aside(folder)

@@ -1,7 +1,7 @@
 """The schema of a training configuration: every key of conf/train.yaml, with its type."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 Component = dict[str, Any]
 
@@ -10,7 +10,7 @@ Component = dict[str, Any]
 class Wandb:
     """Weights & Biases; see conf/train.yaml."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     mode: Literal["offline", "online", "disabled"] | None
     project: str | None
@@ -21,7 +21,7 @@ class Wandb:
 class Settings:
     """A resolved configuration. What each key means stands beside it in conf/train.yaml."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     method: Component
     generator: Component

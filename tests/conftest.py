@@ -1,0 +1,77 @@
+"""What many tests share: tiny images, tiny networks, and the command line run in this process."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+# Networks of these sizes are slower with several threads, most of all in the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+TINY = [
+    "image_size=16",
+    "generator=unet_64",
+    "generator.num_downs=3",
+    "generator.width=2",
+    "discriminator.num_layers=1",
+    "discriminator.width=2",
+    "batch_size=2",
+    "data.workers=0",
+    "accelerator=cpu",
+]
+"""Settings that make a step take milliseconds."""
+
+
+class Ran(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def draw_pairs(folder: Path, count: int, *, size: int = 20) -> Path:
+    """Side-by-side pairs: noise on the left, the same upside down on the right."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(0)
+    for index in range(count):
+        left = generator.integers(0, 256, (size, size, 3), np.uint8)
+        cv2.imwrite(str(folder / f"image {index}.png"), np.concatenate([left, 255 - left], axis=1))
+    return folder
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A data set of 12 side-by-side pairs of 20x20 pixels."""
+    return draw_pairs(tmp_path / "pairs", 12)
+
+
+@pytest.fixture
+def tiny(pairs: Path, tmp_path: Path) -> list[str]:
+    """KEY=VALUE words for a run of milliseconds per step into tmp_path/run."""
+    return [*TINY, f"data.root={pairs}", f"output={tmp_path / 'run'}"]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run `translate ARGUMENTS` in this process."""
+    from translate.cli import main
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["translate", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run

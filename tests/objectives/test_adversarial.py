@@ -1,0 +1,92 @@
+"""Objectives at logits whose losses can be worked out by hand."""
+
+from math import exp, log
+
+import pytest
+import torch
+
+from translate.objectives.adversarial import hinge, lsgan, nonsaturating, wasserstein
+from translate.objectives.penalties import gradient_penalty
+
+LOGITS = (2.0, -0.5)
+
+
+def mean(function):
+    return sum(function(logit) for logit in LOGITS) / len(LOGITS)
+
+
+def sigmoid(logit):
+    return 1 / (1 + exp(-logit))
+
+
+@pytest.mark.parametrize(
+    ("objective", "real", "fake", "generator"),
+    [
+        (
+            nonsaturating(),
+            mean(lambda logit: -log(sigmoid(logit))),
+            mean(lambda logit: -log(1 - sigmoid(logit))),
+            mean(lambda logit: -log(sigmoid(logit))),
+        ),
+        (lsgan(), (1 + 2.25) / 2, (4 + 0.25) / 2, (1 + 2.25) / 2),
+        (hinge(), (0 + 1.5) / 2, (3 + 0.5) / 2, -0.75),
+        (wasserstein(), -0.75, 0.75, -0.75),
+    ],
+    ids=["nonsaturating", "lsgan", "hinge", "wasserstein"],
+)
+def test_losses_are_those_worked_out_by_hand(objective, real, fake, generator):
+    logits = torch.tensor([[[list(LOGITS)]]], dtype=torch.float64)
+    assert objective.real(logits).item() == pytest.approx(real)
+    assert objective.fake(logits).item() == pytest.approx(fake)
+    assert objective.generator(logits).item() == pytest.approx(generator)
+
+
+def test_nonsaturating_survives_extreme_logits():
+    logits = torch.tensor([1e4, -1e4])
+    assert nonsaturating().real(logits).item() == pytest.approx(5e3)
+    assert nonsaturating().fake(logits).item() == pytest.approx(5e3)
+
+
+def test_only_wasserstein_asks_for_a_penalty():
+    assert [make().gradient_penalty for make in (nonsaturating, lsgan, hinge, wasserstein)] == [0, 0, 0, 10]
+
+
+def linear_critic(weight):
+    critic = torch.nn.Conv2d(1, 1, 2, bias=False).double()
+    critic.weight.data = torch.tensor([[weight]], dtype=torch.float64)
+    return critic
+
+
+def test_penalty_of_a_linear_critic_is_its_slope_minus_one_squared():
+    critic = linear_critic([[3.0, 0.0], [0.0, 4.0]])  # gradient of norm 5 everywhere
+    real, fake = torch.randn(2, 3, 1, 2, 2, dtype=torch.float64)
+    assert gradient_penalty(critic, real, fake, torch.rand(3, 1, 1, 1)).item() == pytest.approx(16)
+
+
+def test_penalty_reaches_the_critic_and_its_gradient_is_right():
+    critic = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 2), torch.nn.Tanh(), torch.nn.Conv2d(2, 1, 1)).double()
+    real, fake = torch.randn(2, 2, 1, 3, 3, dtype=torch.float64)
+    alpha = torch.rand(2, 1, 1, 1, dtype=torch.float64)
+    weight = critic[0].weight.detach().clone().requires_grad_(True)
+
+    def penalty(weight):
+        def run(images):
+            features = torch.tanh(torch.nn.functional.conv2d(images, weight, critic[0].bias))
+            return critic[2](features)
+
+        return gradient_penalty(run, real, fake, alpha)
+
+    assert torch.autograd.gradcheck(penalty, weight)
+
+
+def test_penalty_is_taken_between_real_and_fake():
+    seen = []
+
+    def critic(images):
+        seen.append(images.detach())
+        return images.sum((1, 2, 3))
+
+    gradient_penalty(
+        critic, torch.ones(2, 1, 1, 1), -torch.ones(2, 1, 1, 1), torch.tensor([1.0, 0.25]).view(2, 1, 1, 1)
+    )
+    assert seen[0].flatten().tolist() == [1.0, -0.5]

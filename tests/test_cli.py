@@ -1,0 +1,111 @@
+"""The command line as a person uses it."""
+
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+
+def imported(module, names):
+    """Which of `names` a fresh interpreter has loaded after importing `module`."""
+    code = f"import sys, {module}; print(*({names!r} & set(sys.modules)))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_help_imports_nothing_heavy():
+    assert imported("translate.cli", {"torch", "cv2", "hydra", "numpy", "albumentations"}) == set()
+
+
+def test_convert_imports_only_what_it_needs():
+    heavy = {"lightning_fabric", "albumentations", "hydra", "torchvision", "kornia", "matplotlib", "pydantic"}
+    assert imported("translate.conversion.folder", heavy) == set()
+
+
+def test_help_names_every_command(command):
+    ran = command("--help")
+    assert ran.code == 0
+    for name in ("train", "check", "convert", "evaluate", "list"):
+        assert name in ran.out
+
+
+def test_train_help_shows_every_setting(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    ran = command("train", "generator=resnet_6blocks", "--help")
+    assert ran.code == 0
+    for words in ("generator.num_blocks", "residual blocks", "data.root", "save_every", "wandb.mode"):
+        assert words in ran.out
+
+
+def test_list_shows_what_can_be_chosen(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "unet_256" in command("list", "generators").out
+    assert "Isola et al. 2017" in command("list").out
+
+
+def test_check_shows_what_train_would_read(command, tiny, tmp_path):
+    ran = command("check", *tiny)
+    assert ran.code == 0
+    assert "20x20" in ran.out
+    assert "No problems" in ran.out
+    picture = cv2.imread(str(tmp_path / "run" / "check.png"))
+    assert picture.shape == (22 + 6 * 18 + 2, 2 * 18 + 2, 3)
+    assert command("train", *tiny, "steps=1").code == 0  # the preview does not stand in the way
+
+
+def test_check_lists_every_problem(command, tiny, pairs):
+    for index in range(30):
+        (pairs / f"empty {index:02d}.png").touch()
+    ran = command("check", *tiny)
+    assert ran.code == 2
+    assert ran.err.count("is empty") == 30
+
+
+def test_convert_reports_failures_and_exits_with_1(command, tiny, tmp_path, pairs):
+    assert command("train", *tiny, "steps=1").code == 0
+    (pairs / "broken.png").write_bytes(b"no image")
+    ran = command("convert", tmp_path / "run", pairs, tmp_path / "out", "--compare")
+    assert ran.code == 1
+    assert "12 converted, 0 skipped, 1 failed" in ran.out
+    assert "broken.png: cannot be decoded" in ran.out
+    assert (tmp_path / "out" / "comparison.png").is_file()
+    again = command("convert", tmp_path / "run", pairs, tmp_path / "out")
+    assert "0 converted, 12 skipped, 1 failed" in again.out
+
+
+def test_dry_run_converts_nothing(command, tiny, tmp_path, pairs):
+    assert command("train", *tiny, "steps=1").code == 0
+    ran = command("convert", tmp_path / "run", pairs, tmp_path / "out", "--dry-run", "--format", "jpeg")
+    assert ran.code == 0
+    assert f"{pairs / 'image 0.png'} -> {tmp_path / 'out' / 'image 0.jpg'}" in ran.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_measures_beside_the_unchanged_input(command, tiny, tmp_path):
+    assert command("train", *tiny, "steps=1").code == 0
+    ran = command("evaluate", tmp_path / "run")
+    assert ran.code == 0
+    assert "1 pairs of the test split" in ran.out
+    assert "input unchanged" in ran.out
+    lines = (tmp_path / "run" / "evaluation_test.csv").read_text().splitlines()
+    assert lines[0] == "name,l1,psnr,ssim"
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "methods"]])
+def test_python_dash_m_is_the_same_command(arguments):
+    done = subprocess.run([sys.executable, "-m", "translate", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "pix2pix" in done.stdout.lower() or "translate" in done.stdout
+
+
+def test_the_python_interface(command, tiny, tmp_path, pairs):
+    import translate
+
+    assert command("train", *tiny, "steps=1").code == 0
+    translator = translate.load(tmp_path / "run", accelerator="cpu")
+    output = translator(pairs / "image 0.png")
+    assert output.shape == (20, 40, 3)
+    assert output.dtype == "uint8"
+    report = translator.convert_folder(pairs, tmp_path / "out")
+    assert len(report.converted) == 12

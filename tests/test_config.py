@@ -1,0 +1,154 @@
+"""Every yaml composes, builds and trains; every setting is explained; names and types are checked."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+from translate.build import LOCAL, build, resolve
+from translate.config import (
+    choices,
+    components,
+    compose_settings,
+    conf_directory,
+    describe_group,
+    explain_settings,
+    groups,
+)
+from translate.errors import UserError
+from translate.model import assemble
+from translate.pixels import Side
+from translate.training.checkpoint import read_state
+
+DATA = ["data.root=somewhere"]
+EVERY = [(group, name) for group in groups() for name in choices(group)]
+DERIVED = {"in_channels", "out_channels", "step", "total_steps"}
+METHOD_PARTS = {"generator", "discriminator", "objective", "source_channels", "target_channels"}
+
+
+def words_for(group: str, name: str) -> list[str]:
+    words = [f"{group}={name}"]
+    if (group, name) == ("objective", "wasserstein"):
+        words.append("discriminator.norm=instance")
+    if group == "data" or name == "demo":
+        return words + (DATA if name == "paired" else [])
+    return words + DATA
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY, ids="=".join)
+def test_every_yaml_composes_and_builds(group, name):
+    composed = compose_settings(words_for(group, name))
+    assert composed.settings.output.startswith("runs/")
+    tiny = compose_settings([*words_for(group, name), "generator.width=1", "discriminator.width=1"])
+    side = Side(3, "uint8", 0, 255)
+    assert assemble(tiny.tree, source=side, target=side, discriminators=True).size_multiple >= 1
+    build(tiny.settings.data, LOCAL)
+    assert build(tiny.settings.schedule, LOCAL)(0, 10) == 1
+    assert (
+        (conf_directory() / group / f"{name}.yaml")
+        .read_text()
+        .splitlines()[0]
+        .startswith(("# translate", "# @package"))
+    )
+    assert dict(describe_group(group))[name]
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY, ids="=".join)
+def test_every_setting_of_a_component_stands_in_its_yaml(group, name):
+    tree = compose_settings(words_for(group, name)).tree
+    for path, node in components(tree):
+        component = resolve(node["_target_"], LOCAL)
+        if not node["_target_"].startswith("translate."):
+            continue
+        wanted = {
+            parameter.name
+            for parameter in inspect.signature(component).parameters.values()
+            if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        }
+        wanted -= DERIVED | (METHOD_PARTS if path == "method" else set())
+        assert {key for key in node if not key.startswith("_")} == wanted, path
+
+
+@pytest.mark.parametrize("words", [[], ["data=glyphs"], ["generator=resnet_9blocks", "objective=wasserstein"]])
+def test_every_setting_has_a_line_of_meaning(words):
+    lines = explain_settings(words)
+    assert [key for key, _, meaning in lines if not meaning] == []
+    assert {"image_size", "data.root", "generator.width", "wandb.mode", "optimizer.lr"} <= {key for key, _, _ in lines}
+
+
+@pytest.mark.parametrize("name", choices("method"))
+def test_every_method_trains_continues_and_converts(name, tiny, command, tmp_path):
+    run = tmp_path / "run"
+    for steps in (1, 2):
+        done = command("train", f"method={name}", *tiny, f"steps={steps}")
+        assert done.code == 0, done.err
+    straight = command(
+        "train", f"method={name}", *tiny, "steps=2", f"output={tmp_path / 'straight'}", "schedule=constant"
+    )
+    assert straight.code == 0
+    assert read_state(run)["step"] == 2
+    assert command("convert", run, tmp_path / "pairs", tmp_path / "out").code == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == 12
+
+
+def test_a_method_brings_its_own_defaults_and_words_win_over_them():
+    settings = compose_settings(DATA).settings
+    assert settings.generator["dropout"] == 0.5
+    assert settings.generator["norm"] == "batch"
+    settings = compose_settings([*DATA, "generator=resnet_6blocks", "objective=hinge", "generator.norm=none"]).settings
+    assert settings.generator["num_blocks"] == 6
+    assert settings.generator["norm"] == "none"
+    assert settings.objective["_target_"].endswith("hinge")
+
+
+def test_steps_and_epochs_replace_each_other():
+    settings = compose_settings([*DATA, "steps=7"]).settings
+    assert (settings.steps, settings.epochs) == (7, None)
+    settings = compose_settings(["recipe=demo", "epochs=3"]).settings
+    assert (settings.steps, settings.epochs) == (None, 3)
+
+
+def test_the_output_folder_is_named_after_method_and_data():
+    assert compose_settings(["data.root=/photos/facades"]).settings.output == "runs/pix2pix_facades"
+    assert compose_settings(["data=glyphs"]).settings.output == "runs/pix2pix_glyphs"
+    assert compose_settings(["data=glyphs"]).settings.data["root"] == "runs/pix2pix_glyphs/glyphs"
+
+
+@pytest.mark.parametrize("root", ["/my photos/set (1)", "C:\\photos\\it's", "/a,b/[c]"])
+def test_paths_are_taken_as_they_are(root):
+    assert compose_settings([f"data.root={root}"]).settings.data["root"] == root
+
+
+def test_an_own_folder_adds_choices_and_may_name_own_code(tmp_path):
+    own = tmp_path / "mine"
+    (own / "generator").mkdir(parents=True)
+    text = (conf_directory() / "generator" / "unet_64.yaml").read_text().replace("num_downs: 6", "num_downs: 4")
+    (own / "generator" / "unet_16.yaml").write_text(text)
+    (own / "schedule").mkdir()
+    (own / "schedule" / "mine.yaml").write_text("_target_: fractions.Fraction\n_partial_: true\n")
+    assert "unet_16" in choices("generator", own)
+    assert compose_settings([*DATA, "generator=unet_16"], own).settings.generator["num_downs"] == 4
+    assert "fractions.Fraction" in compose_settings([*DATA, "schedule=mine"], own).allowed
+
+
+def test_only_own_names_may_be_built():
+    with pytest.raises(UserError, match="may not be built"):
+        build({"_target_": "os.system", "command": "true"}, LOCAL)
+    with pytest.raises(UserError, match="may not be built"):
+        build({"_target_": "torch.optim.Adam", "params": []})
+    for target in ("translate.config.Path", "translate.files.os", "translate.build._hidden", "translate.nowhere.x"):
+        with pytest.raises(UserError):
+            build({"_target_": target})
+
+
+def test_conf_is_found_beside_the_package_or_inside_it():
+    assert (conf_directory() / "train.yaml").is_file()
+    assert {path.name for path in conf_directory().iterdir() if path.is_dir()} == set(groups())
+
+
+def test_saved_configuration_is_plain_yaml(tiny, command, tmp_path):
+    assert command("train", *tiny, "steps=1").code == 0
+    tree = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert tree["generator"]["num_downs"] == 3
+    assert tree["data"]["root"] == str(Path(tmp_path / "pairs"))

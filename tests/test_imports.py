@@ -1,0 +1,65 @@
+"""Imports go one way: cli -> config -> {training, conversion, evaluation} -> methods -> {networks, objectives}."""
+
+import ast
+from pathlib import Path
+
+import translate
+
+ROOT = Path(translate.__file__).parent
+MAY_IMPORT = {
+    "errors": set(),
+    "files": set(),
+    "batch": set(),
+    "pixels": set(),
+    "picture": set(),
+    "build": {"errors"},
+    "networks": {"errors"},
+    "objectives": {"errors"},
+    "methods": {"errors", "batch", "networks", "objectives"},
+    "model": {"errors", "files", "pixels", "build", "methods", "networks"},
+    "data": {"errors", "files", "batch", "pixels", "picture"},
+    "training": {"errors", "files", "batch", "pixels", "picture", "build", "model", "data", "methods"},
+    "conversion": {"errors", "files", "pixels", "picture", "model", "data"},
+    "evaluation": {"errors", "files", "pixels", "build", "data", "conversion"},
+    "config": {"errors", "build", "training"},
+    "cli": {"errors", "build", "config", "data", "training", "conversion", "evaluation"},
+    "__init__": {"conversion"},
+    "__main__": {"cli"},
+}
+ONLY_HERE = {
+    "hydra": {"config.py"},
+    "omegaconf": {"config.py"},
+    "albumentations": {"data/augmentation.py"},
+    "lightning_fabric": {"training/run.py", "training/loop.py"},
+    "wandb": {"training/log.py"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module)
+    return found
+
+
+def test_every_module_imports_only_what_lies_below_it():
+    for path in sorted(ROOT.rglob("*.py")):
+        room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        rooms = {name.split(".")[1] for name in imports(path) if name.startswith("translate.")}
+        assert rooms - {room} <= MAY_IMPORT[room], path
+
+
+def test_libraries_are_known_to_one_file_alone():
+    for path in sorted(ROOT.rglob("*.py")):
+        for library in {name.split(".")[0] for name in imports(path)} & ONLY_HERE.keys():
+            assert str(path.relative_to(ROOT)) in ONLY_HERE[library]
+
+
+def test_training_knows_no_concrete_method():
+    for path in (ROOT / "training").glob("*.py"):
+        named = {name for name in imports(path) if name.startswith("translate.methods.")}
+        assert named <= {"translate.methods.method"}

@@ -1,0 +1,134 @@
+"""An interrupted run, continued, ends with the very weights of an unbroken one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from translate.training.checkpoint import STATE, read_state
+
+STEPS = 120
+LENGTH = [
+    f"steps={STEPS}",
+    "save_every=7",
+    "log_every=5",
+    "sample_every=50",
+    "average_decay=0.9",
+    "generator.dropout=0.5",
+]
+
+
+def start(words, log: Path) -> subprocess.Popen:
+    with log.open("a") as file:
+        return subprocess.Popen([sys.executable, "-m", "translate", "train", *words], stdout=file, stderr=file)
+
+
+def wait_for_step(run: Path, step: int, process: subprocess.Popen) -> None:
+    """Wait until the run has logged `step`."""
+    metrics = run / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        if lines and lines[-1].endswith("}") and json.loads(lines[-1])["step"] >= step:
+            return
+        time.sleep(0.001)
+    raise AssertionError(f"the run did not reach step {step}")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state = read_state(run)
+    assert state["step"] == STEPS
+    found = {f"model.{name}": tensor for name, tensor in load_file(run / "model" / "model.safetensors").items()}
+    for name, tensors in (state["networks"] | {f"average.{name}": sd for name, sd in state["average"].items()}).items():
+        found |= {f"{name}.{key}": tensor for key, tensor in tensors.items()}
+    for player, optimizer in state["optimizers"].items():
+        for index, moments in optimizer["state"].items():
+            found |= {f"{player}.{index}.{key}": tensor for key, tensor in moments.items()}
+    return found
+
+
+def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    different = [name for name, tensor in first.items() if not torch.equal(tensor, second[name])]
+    assert different == []
+
+
+@pytest.fixture
+def unbroken(tiny, command, tmp_path):
+    """The weights of a run that nobody interrupted, made in this process without loading workers."""
+    done = command("train", *tiny, *LENGTH, f"output={tmp_path / 'unbroken'}")
+    assert done.code == 0, done.err
+    return weights(tmp_path / "unbroken")
+
+
+def test_killed_at_several_points_it_ends_with_the_same_weights(tiny, unbroken, tmp_path):
+    run, log = tmp_path / "run", tmp_path / "log"
+    words = [*tiny, *LENGTH]
+    for kill_at, workers in ((5, 1), (40, 0), (75, 2)):
+        process = start([*words, f"data.workers={workers}"], log)
+        wait_for_step(run, kill_at, process)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert (read_state(run) or {"step": 0})["step"] < STEPS
+    assert start(words, log).wait() == 0, log.read_text()
+    assert_equal(weights(run), unbroken)
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(5, STEPS + 1, 5))
+    assert not list(run.rglob("*.partial-*")) or os.name == "nt"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(tiny, unbroken, tmp_path, number):
+    run, log = tmp_path / "run", tmp_path / "log"
+    words = [*tiny, *LENGTH, "save_every=100000"]
+    process = start([*words, "data.workers=1"], log)
+    wait_for_step(run, 10, process)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
+    assert f"of {STEPS}, saved in {run}. The same command continues." in log.read_text()
+    assert 10 <= read_state(run)["step"] < STEPS
+    assert start(words, log).wait() == 0
+    assert_equal(weights(run), unbroken)
+
+
+def test_a_finished_run_says_so_and_more_steps_go_on(tiny, command, tmp_path):
+    run = tmp_path / "run"
+    assert command("train", *tiny, "steps=4").code == 0
+    before = (run / STATE).stat().st_mtime_ns
+    again = command("train", *tiny, "steps=4")
+    assert again.code == 0
+    assert "Finished: 4 steps" in again.out
+    assert (run / STATE).stat().st_mtime_ns == before
+    assert command("train", *tiny, "steps=6").code == 0
+    assert read_state(run)["step"] == 6
+    assert yaml.safe_load((run / "config.yaml").read_text())["steps"] == 6
+
+
+def test_epochs_count_passes_over_the_training_images(tiny, command, tmp_path):
+    assert command("train", *tiny, "epochs=1.5", "data.validation_fraction=0", "data.test_fraction=0").code == 0
+    assert read_state(tmp_path / "run")["step"] == 9  # 12 pairs, batches of 2
+
+
+def test_resume_never_moves_the_old_run_aside(tiny, command, tmp_path):
+    assert command("train", *tiny, "steps=2").code == 0
+    old = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    assert command("train", *tiny, "steps=3", "resume=never", "seed=1").code == 0
+    (moved,) = tmp_path.glob("run.before-*")
+    assert (moved / "model" / "model.safetensors").read_bytes() == old
+    assert read_state(tmp_path / "run")["step"] == 3
+
+
+def test_two_runs_with_the_same_seed_are_equal_and_another_seed_differs(tiny, command, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert command("train", *tiny, "steps=3", f"seed={seed}", f"output={tmp_path / name}").code == 0
+    a, b, c = (load_file(tmp_path / name / "model" / "model.safetensors") for name in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
