@@ -109,3 +109,15 @@ def test_the_python_interface(command, tiny, tmp_path, pairs):
     assert output.dtype == "uint8"
     report = translator.convert_folder(pairs, tmp_path / "out")
     assert len(report.converted) == 12
+
+
+def test_evaluate_takes_the_test_behaviour_as_a_setting(command, tiny, tmp_path):
+    assert command("train", *tiny, "steps=2").code == 0
+    rows = []
+    for norm in ("running", "image"):
+        assert command("evaluate", tmp_path / "run", f"norm_at_test={norm}").code == 0
+        rows.append((tmp_path / "run" / "evaluation_test.csv").read_text())
+    assert rows[0] != rows[1]
+    refused = command("evaluate", tmp_path / "run", "generator.width=3")
+    assert refused.code == 2
+    assert "generator.width is fixed by the trained model" in refused.err

@@ -112,12 +112,17 @@ def test_steps_and_epochs_replace_each_other():
 def test_the_output_folder_is_named_after_method_and_data():
     assert compose_settings(["data.root=/photos/facades"]).settings.output == "runs/pix2pix_facades"
     assert compose_settings(["data=glyphs"]).settings.output == "runs/pix2pix_glyphs"
-    assert compose_settings(["data=glyphs"]).settings.data["root"] == "runs/pix2pix_glyphs/glyphs"
+    assert compose_settings(["data=glyphs"]).settings.data["root"].endswith("/runs/pix2pix_glyphs/glyphs")
 
 
-@pytest.mark.parametrize("root", ["/my photos/set (1)", "C:\\photos\\it's", "/a,b/[c]"])
+@pytest.mark.parametrize("root", ["/my photos/set (1)", "/back\\slash\\it's", "/a,b/[c]", "/end\\"])
 def test_paths_are_taken_as_they_are(root):
     assert compose_settings([f"data.root={root}"]).settings.data["root"] == root
+
+
+def test_a_relative_data_folder_is_remembered_as_an_absolute_one(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert compose_settings(["data.root=photos"]).settings.data["root"] == str(tmp_path / "photos")
 
 
 def test_an_own_folder_adds_choices_and_may_name_own_code(tmp_path):

@@ -137,16 +137,18 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
         yield from [our_batch] * 2  # the first allocates and chooses algorithms, the second needs the most memory
         result["peak_memory_mib"] = peak_memory(device)
         plain_step = make_plain_step(dict(fresh_method(composed).named_children()), settings, batch, device)
-        plain_step()
-        for _ in range(repeats):
+        for repeat in range(1 + repeats):
             started = now(device)
             yield from [our_batch] * steps
-            times["ours"].append(since(started, device, steps))
+            ours = since(started, device, steps)
             started = now(device)
             for _ in range(steps):
                 losses = plain_step()
             [loss.item() for loss in losses]  # as the engine reads its own every log_every=steps
-            times["yardstick"].append(since(started, device, steps))
+            plain = since(started, device, steps)
+            if repeat:  # the first warms up
+                times["ours"].append(ours)
+                times["yardstick"].append(plain)
         started = now(device)
         with phase_clock(job) as seconds:
             yield from [our_batch] * steps
@@ -168,7 +170,7 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
         settings=settings,
         epoch_size=1,
         step=0,
-        total_steps=(repeats + 1) * steps + 3,
+        total_steps=(repeats + 2) * steps + 3,
     )
     log = RunLog(Path(), step=0, total_steps=job.total_steps, wandb=settings.wandb, settings={}, is_first=False)
     loop.fit(job, log, StopRequest(), save=lambda step: None, show=lambda step, columns: None)

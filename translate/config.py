@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -247,21 +246,6 @@ def describe_group(group: str, own: Path | None = None) -> list[tuple[str, str]]
     return [(name, description(files[name])) for name in sorted(files)]
 
 
-def read_tree(path: Path) -> dict[str, Any]:
-    """The configuration of a run from its config.yaml.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} is no configuration of a run")
-    return tree
-
-
 def override_tree(tree: Mapping[str, Any], words: Sequence[str], *, may_change: tuple[str, ...]) -> Composed:
     """A saved configuration with single values changed by `words`, whose keys begin with one of `may_change`.
 
@@ -315,6 +299,8 @@ def _resolve(config: DictConfig) -> dict[str, Any]:
     except InterpolationResolutionError as error:
         raise UserError(str(error).strip().splitlines()[0]) from error
     tree["precision"] = str(tree["precision"])  # precision=32 is read as a number
+    # A run is continued and evaluated from anywhere, so it must not depend on where it was started.
+    tree["data"]["root"] = str(Path(str(tree["data"]["root"])).expanduser().absolute())
     return tree
 
 

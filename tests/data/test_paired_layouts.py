@@ -1,6 +1,5 @@
 """Finding pairs: every layout of files, both directions, and images of every kind on either side."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -374,10 +373,3 @@ def test_values_outside_their_choices(
     (tmp_path / "1.png").write_bytes(encode_image(np.zeros((8, 16, 1), np.uint8), ".png"))
     with pytest.raises(UserError, match=message):
         paired(tmp_path, **options).inspect(8)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_without_permission_is_said(draw: Draw, paired: MakeData, tmp_path: Path) -> None:
-    draw(tmp_path / "1.png", (8, 16, 3))
-    (tmp_path / "1.png").chmod(0)
-    assert ["cannot be opened" in problem for problem in paired(tmp_path).inspect(8).problems] == [True]

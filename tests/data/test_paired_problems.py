@@ -38,11 +38,15 @@ def test_two_folders_with_every_problem_at_once(draw: Draw, paired: MakeData, tm
     draw(tmp_path / "B" / "sizes.png", (12, 10, 3))
     draw(tmp_path / "A" / "small.png", (9, 12, 3))
     draw(tmp_path / "B" / "small.png", (9, 12, 3))
-    for side, content in (("A", b""), ("B", b"no image")):
-        draw(tmp_path / {"A": "B", "B": "A"}[side] / f"broken {side}.png")
-        (tmp_path / side / f"broken {side}.png").write_bytes(content)
-    draw(tmp_path / "A" / "both broken.png").tofile(tmp_path / "A" / "both broken.png")
-    (tmp_path / "B" / "both broken.png").write_bytes(b"")
+    draw(tmp_path / "A" / "broken B.png")
+    draw(tmp_path / "B" / "broken A.png")
+    for name, content in {
+        "A/broken A.png": b"",
+        "B/broken B.png": b"no image",
+        "A/both broken.png": b"no image",
+        "B/both broken.png": b"",
+    }.items():
+        (tmp_path / name).write_bytes(content)
 
     assert_problems(
         paired(tmp_path).inspect(10),

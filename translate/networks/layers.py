@@ -77,7 +77,7 @@ def upsampling_layer(
             in_channels, out_channels, kernel, stride=2, padding=1, output_padding=4 - kernel, bias=bias
         )
     convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode=padding_mode(padding), bias=bias)
-    enlarge = nn.Upsample(scale_factor=2, mode="nearest")  # type: ignore[no-untyped-call]
+    enlarge = nn.Upsample(scale_factor=2, mode="nearest")
     return nn.Sequential(enlarge, convolution)
 
 
@@ -102,7 +102,7 @@ def initialize(network: nn.Module, initialization: Initialization, gain: float) 
     )
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            draw(module.weight)
+            draw(module.weight)  # type: ignore[no-untyped-call]
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
