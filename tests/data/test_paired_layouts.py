@@ -349,7 +349,7 @@ def test_a_csv_without_rows_is_not_told_that_its_columns_are_missing(paired: Mak
 
 
 def test_a_folder_is_no_csv(paired: MakeData, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read as a CSV file.*directory"):
+    with pytest.raises(UserError, match=r"cannot be read as a CSV file.*directory"):
         paired(tmp_path, layout="csv").inspect(8)
 
 

@@ -1,0 +1,123 @@
+"""Models to convert with: a tiny trained-looking network in a model folder, and one whose results are known by hand."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from translate.conversion.translator import Translator
+from translate.methods.method import Method, Turn
+from translate.model import Model, assemble, read_model, write_model
+from translate.pixels import Side
+
+COLOR = Side(3, "uint8", 0, 255)
+
+
+class Negative(Method):
+    """Turns pixels into their negative; with other channels in the target, the mean of all into each of them."""
+
+    players: ClassVar = {}
+    translators: ClassVar = ()
+    size_multiple = 8  # type: ignore[assignment]
+
+    def __init__(self, target_channels: int) -> None:
+        super().__init__()
+        self.target_channels = target_channels
+
+    def play(self, batch: Any) -> Iterator[Turn]:
+        raise NotImplementedError
+
+    def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
+        assert not source.shape[2] % 8
+        assert not source.shape[3] % 8
+        if source.shape[1] == self.target_channels:
+            return -source
+        return -source.mean(1, keepdim=True).expand(-1, self.target_channels, -1, -1)
+
+    def show(self, batch: Any) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def negative() -> Callable[..., Translator]:
+    """A translator to the negative, between two sides."""
+
+    def make(source: Side = COLOR, target: Side | None = None, **settings: Any) -> Translator:
+        target = source if target is None else target
+        settings = {"dropout_at_test": False, "seed": 0} | settings
+        return Translator(Model(Negative(target.channels), source, target, settings, 0), torch.device("cpu"))
+
+    return make
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    """The settings of a tiny U-Net whose output varies strongly (with the usual small weights it would be all grey)."""
+    return {
+        "method": {"_target_": "translate.methods.pix2pix.Pix2Pix", "l1_weight": 100.0},
+        "generator": {
+            "_target_": "translate.networks.unet.UNet",
+            "_partial_": True,
+            "num_downs": 3,
+            "width": 2,
+            "initialization": "kaiming",
+        },
+        "discriminator": {"_target_": "translate.networks.patchgan.PatchGAN", "_partial_": True},
+        "objective": {"_target_": "translate.objectives.adversarial.nonsaturating"},
+        "norm_at_test": "running",
+        "dropout_at_test": False,
+        "seed": 0,
+        "image_size": 16,
+        "data": {"augmentation": {"resize": "stretch"}},
+    }
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path, settings: dict[str, Any]) -> Callable[..., Path]:
+    """Write a model folder with fresh weights; keyword arguments replace single settings."""
+
+    def make(source: Side = COLOR, target: Side = COLOR, *, double: bool = False, **changed: Any) -> Path:
+        changed = settings | changed
+        torch.manual_seed(0)
+        method = assemble(changed, source=source, target=target, discriminators=False)
+        tensors = (method.double() if double else method).generator.state_dict()
+        folder = tmp_path / "model"
+        write_model(
+            folder,
+            {f"generator.{name}": tensor for name, tensor in tensors.items()},
+            settings=changed,
+            source=source,
+            target=target,
+            steps=7,
+            version="0.1.0",
+        )
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def translator(model_folder: Callable[..., Path]) -> Callable[..., Translator]:
+    """A translator with the tiny network; arguments as of `model_folder`."""
+
+    def make(*sides: Side, resize: Any = "native", **options: Any) -> Translator:
+        return Translator(read_model(model_folder(*sides, **options)), torch.device("cpu"), resize=resize)
+
+    return make
+
+
+@pytest.fixture
+def noise() -> Callable[..., np.ndarray]:
+    """Noise of any shape and pixel type; every call gives other pixels."""
+    generator = np.random.default_rng(0)
+
+    def make(shape: tuple[int, ...] = (12, 12, 3), dtype: str = "uint8") -> np.ndarray:
+        if dtype == "float32":
+            return generator.random(shape, np.float32)
+        return generator.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+
+    return make
