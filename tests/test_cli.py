@@ -121,3 +121,9 @@ def test_evaluate_takes_the_test_behaviour_as_a_setting(command, tiny, tmp_path)
     refused = command("evaluate", tmp_path / "run", "generator.width=3")
     assert refused.code == 2
     assert "generator.width is fixed by the trained model" in refused.err
+
+
+def test_check_looks_at_the_networks_too(command, tiny):
+    ran = command("check", *tiny, "image_size=20")
+    assert ran.code == 2
+    assert "image_size=20 does not suit the generator" in ran.err

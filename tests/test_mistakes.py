@@ -170,3 +170,19 @@ def test_unknown_command_option_and_missing_argument(command):
 
 def test_list_of_nothing(command):
     fails(command("list", "colors"), "'colors' is not one of methods, generators")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_goes_bad_during_training(command, tiny, tmp_path, pairs, monkeypatch, workers):
+    from translate.training.checkpoint import read_state
+    from translate.training.log import RunLog
+
+    def spoil(self, row):
+        for image in pairs.iterdir():
+            image.write_bytes(b"gone")
+
+    monkeypatch.setattr(RunLog, "metrics", spoil)
+    ran = command("train", *tiny, f"data.workers={workers}", "steps=300", "log_every=2", "save_every=1000")
+    fails(ran, ".png: cannot be decoded", "it was readable when training started")
+    assert len(ran.err.splitlines()) == 1
+    assert read_state(tmp_path / "run")["step"] >= 2

@@ -86,13 +86,14 @@ def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
     composed = compose_settings(words, config_dir)
     from translate.build import build
     from translate.data.preview import write_preview
-    from translate.training.run import check_settings
+    from translate.training.run import check_networks, check_settings
 
     check_settings(composed.settings)
     data = build(composed.settings.data, composed.allowed)
     inspection = data.inspect(composed.settings.image_size, progress_bar("reading images"))
     print_inspection(inspection)
     inspection.raise_problems(most=len(inspection.problems))
+    check_networks(composed.settings, data, composed.allowed)
     picture = Path(composed.settings.output) / "check.png"
     write_preview(picture, data, composed.settings.image_size, seed=composed.settings.seed)
     typer.echo(f"No problems. What the network would see, after augmentation: {picture}")

@@ -1,6 +1,8 @@
 """Reading a model folder: the model comes back, damage is named, and nothing foreign is ever run."""
 
+import importlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,9 +205,13 @@ class Payload:
 
 
 @pytest.fixture
-def mark(tmp_path: Path) -> Path:
-    """A file that appears when a stranger's code has been run: by unpickling stranger.pt, or as a torch hub folder."""
+def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that appears when a stranger's code has been run: by unpickling stranger.pt, importing
+    stranger_module.py, or as a torch hub folder."""
     mark = tmp_path / "code was run"
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "stranger_module", raising=False)
+    (tmp_path / "stranger_module.py").write_text(f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n")
     torch.save(Payload(mark), tmp_path / "stranger.pt")
     (tmp_path / "hubconf.py").write_text(
         f"import pathlib\ndef payload(**_):\n    pathlib.Path({str(mark)!r}).touch()\n"
@@ -224,6 +230,7 @@ def hostile_nodes(folder: Path, mark: Path) -> dict[str, dict[str, Any]]:
         "a module inside": {"_target_": "translate.files.os.system"} | system,
         "a module of the package": {"_target_": "translate.os.system"} | system,
         "empty parts": {"_target_": "translate..os.system"} | system,
+        "a module of theirs": {"_target_": "stranger_module.Payload"},
         "torch.hub": hub,
         "torch inside": hub | {"_target_": "translate.model.torch.hub.load"},
         "unpickling": unpickle,
@@ -254,4 +261,7 @@ def test_the_payloads_would_run_if_they_were_called(tmp_path: Path, mark: Path) 
     assert mark.exists()
     mark.unlink()
     torch.hub.load(str(tmp_path), "payload", source="local")
+    assert mark.exists()
+    mark.unlink()
+    importlib.import_module("stranger_module")
     assert mark.exists()

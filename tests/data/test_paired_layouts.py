@@ -296,6 +296,17 @@ def test_small_fractions_hold_out_at_least_one(forty: Path, paired: MakeData) ->
     assert (len(splits["test"]), len(splits["validation"])) == (1, 1)
 
 
+def test_pairs_without_a_split_go_to_training_where_others_have_one(
+    draw: Draw, noise: Draw, paired: MakeData, tmp_path: Path
+) -> None:
+    rows = [f"a{number}.png,b{number}.png,{split}" for number, split in enumerate(["", "", "", "test", "val"])]
+    for number in range(5):
+        draw_negatives(draw, noise, tmp_path / f"a{number}.png", tmp_path / f"b{number}.png")
+    (tmp_path / "pairs.csv").write_text("\n".join(["A,B,split", *rows]))
+    data = paired(tmp_path / "pairs.csv", validation_fraction=0.5, test_fraction=0.5)
+    assert found(data) == {"train": ["a0", "a1", "a2"], "validation": ["a4"], "test": ["a3"]}
+
+
 def test_folders_for_a_split_win_over_its_fraction(draw: Draw, paired: MakeData, tmp_path: Path) -> None:
     for split, count in (("train", 10), ("test", 1)):
         for index in range(count):

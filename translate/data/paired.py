@@ -23,7 +23,7 @@ from translate.data.check import (
     inspect_images,
     match_channels,
 )
-from translate.data.image import list_images, read_image
+from translate.data.image import ImageError, list_images, read_image
 from translate.errors import UserError
 from translate.pixels import Side, convert_dtype
 
@@ -341,11 +341,18 @@ class PairDataset(Dataset[Pair]):
 
 def read_pair(pair: PairFiles) -> tuple[np.ndarray, np.ndarray]:
     """The two images of a pair as (H, W, C), without transparency."""
-    image = drop_alpha(read_image(pair.a), pair.a)
+    image = _read(pair.a)
     if pair.b is not None:
-        return image, drop_alpha(read_image(pair.b), pair.b)
+        return image, _read(pair.b)
     middle = image.shape[1] // 2
     return image[:, :middle], image[:, middle:]
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return drop_alpha(read_image(path), path)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}; it was readable when training started") from error
 
 
 def collate(pairs: Sequence[Pair]) -> Pair:

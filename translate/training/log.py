@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,9 +21,13 @@ METRICS = "metrics.jsonl"
 
 
 class Meter:
-    """Sums losses on the device without waiting for it, and times the run between two readings."""
+    """Sums losses on the device without waiting for it, and times the run between two readings.
 
-    def __init__(self) -> None:
+    `average` takes the mean of a tensor over all processes.
+    """
+
+    def __init__(self, average: Callable[[Tensor], Tensor] = lambda losses: losses) -> None:
+        self.average = average
         self._reset()
 
     def _reset(self) -> None:
@@ -45,10 +49,10 @@ class Meter:
         self.waited += waited
 
     def losses(self) -> dict[str, float]:
-        """Mean losses since the last reading; this waits for the device."""
+        """Mean losses of all processes since the last reading; this waits for the device."""
         if not self.sums:
             return {}
-        values = torch.stack([value.float() for value in self.sums.values()]).tolist()
+        values = self.average(torch.stack([value.float() for value in self.sums.values()])).tolist()
         return {name: value / self.counts[name] for name, value in zip(self.sums, values, strict=True)}
 
     def read(self) -> dict[str, Any]:

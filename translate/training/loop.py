@@ -1,5 +1,6 @@
 """The training loop: one function that reads downward."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from translate.batch import Pair
-from translate.errors import DivergenceError
+from translate.errors import DivergenceError, UserError
 from translate.methods.method import Method
 from translate.pixels import Side, normalize
 from translate.training.average import WeightAverage, translating
@@ -36,7 +37,7 @@ class Job:
         schedule: factor on the learning rate from (step, total steps).
         settings: the configuration.
         epoch_size: training images (or pairs).
-        step: steps already done.
+        step: steps already done; `fit` counts on.
         total_steps: steps to reach.
     """
 
@@ -80,7 +81,7 @@ def fit(
     """
     settings, fabric, method = job.settings, job.fabric, job.method
     base_rates = {player: [group["initial_lr"] for group in opt.param_groups] for player, opt in job.optimizers.items()}
-    meter = Meter()
+    meter = Meter(average=lambda losses: torch.as_tensor(fabric.all_reduce(losses)))
     step = job.step
     method.train()
     for batch, waited in timed(job.loader):
@@ -93,14 +94,14 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(torch.stack(list(turn.losses.values())).sum())
             if settings.gradient_clip is not None:
-                for name in method.players[turn.player]:
-                    fabric.clip_gradients(getattr(method, name), optimizer, max_norm=settings.gradient_clip)
+                parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+                torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
             optimizer.step()
             meter.add_losses(turn.losses)
         if job.average is not None:
             job.average.update(job.networks)
 
-        step += 1
+        step = job.step = step + 1
         meter.add_images(len(batch[0]) * fabric.world_size, waited)
         log.advance(step)
         is_last = step == job.total_steps or agreed(fabric, bool(stop))
@@ -116,7 +117,6 @@ def fit(
         if is_last or step % settings.sample_every == 0:
             show(step, sample_columns(job))
         if is_last or step % settings.save_every == 0:
-            require_finite(step, {}, job.networks)
             save(step)
         if is_last:
             break
@@ -128,7 +128,10 @@ def timed(loader: DataLoader[Pair]) -> Iterator[tuple[Pair, float]]:
     batches = iter(loader)
     while True:
         started = time.perf_counter()
-        batch = next(batches, None)
+        try:
+            batch = next(batches, None)
+        except UserError as error:  # a loading process wraps the message in its traceback
+            raise UserError(str(error).strip().splitlines()[-1].rpartition("Error: ")[2]) from None
         if batch is None:
             return
         yield batch, time.perf_counter() - started
@@ -169,9 +172,11 @@ def agreed(fabric: Fabric, stop: bool) -> bool:
     return bool(torch.as_tensor(total) > 0)
 
 
-def require_finite(step: int, losses: Mapping[str, float], networks: Mapping[str, nn.Module] | None = None) -> None:
+def require_finite(
+    step: int, losses: Mapping[str, float] | None = None, networks: Mapping[str, nn.Module] | None = None
+) -> None:
     """Raise DivergenceError naming the loss or network that holds a NaN or an infinity."""
-    names = [name for name, value in losses.items() if not torch.isfinite(torch.tensor(value))]
+    names = [name for name, value in (losses or {}).items() if not math.isfinite(value)]
     for name, network in (networks or {}).items():
         if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
             names.append(f"weights of the {name}")

@@ -30,7 +30,7 @@ from translate.training.average import WeightAverage
 from translate.training.checkpoint import model_tensors, read_state, restore_state, save_state
 from translate.training.curves import draw_curves
 from translate.training.log import METRICS, RunLog
-from translate.training.loop import Job, fit
+from translate.training.loop import Job, fit, require_finite
 from translate.training.run_folder import open_run, write_config
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
@@ -119,6 +119,7 @@ def train(
     )
 
     def save(step: int) -> None:
+        require_finite(step, networks=networks)
         # The model first: whatever step the state names, its model has been written.
         if is_first:
             write_model(
@@ -157,6 +158,15 @@ def train(
         except DivergenceError as error:
             log.say(str(error))
             raise
+        except UserError:  # an image that has gone bad: keep what was learned until then
+            if job.step > step:
+                save(job.step)
+            raise
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"the device ran out of memory with batch_size={settings.batch_size} and image_size="
+                f"{settings.image_size}: lower one of them, generator.width or discriminator.width, in another output="
+            ) from error
         if is_first:
             draw_curves(folder / METRICS, folder / "losses.png")
     return Outcome(folder, steps, total_steps, stop.signal if steps < total_steps else None)
@@ -184,6 +194,15 @@ def check_settings(settings: Settings) -> None:
         raise UserError(f"seed={settings.seed} must be 0 or more")
     if not 0 <= settings.average_decay < 1:
         raise UserError(f"average_decay={settings.average_decay} is outside 0 to 1; 0 is off, 0.999 is usual")
+
+
+def check_networks(settings: Settings, data: PairedData, allowed: tuple[str, ...]) -> None:
+    """Raise UserError when the method cannot be built for this data or cannot take its images; costs no memory."""
+    with torch.device("meta"):
+        method = assemble(
+            settings_tree(settings), source=data.source, target=data.target, allowed=allowed, discriminators=True
+        )
+    check_size(settings, method)
 
 
 def check_size(settings: Settings, method: Method) -> None:
@@ -214,11 +233,15 @@ def count_steps(settings: Settings, images: int, world_size: int) -> int:
 def make_fabric(settings: Settings) -> Fabric:
     """Devices, precision and processes, launched."""
     precision = {"32": "32-true", "64": "64-true"}.get(settings.precision, settings.precision)
-    is_distributed = settings.num_nodes > 1 or settings.devices not in (1, "auto") or "WORLD_SIZE" in os.environ
+    devices = settings.devices
+    if devices == "auto" and settings.accelerator == "cpu":
+        devices = 1
+    several = torch.cuda.device_count() > 1 if devices == "auto" else devices > 1
+    is_distributed = several or settings.num_nodes > 1 or "WORLD_SIZE" in os.environ
     try:
         fabric = Fabric(
             accelerator=settings.accelerator,
-            devices=1 if settings.accelerator == "cpu" and settings.devices == "auto" else settings.devices,
+            devices=devices,
             num_nodes=settings.num_nodes,
             precision=precision,  # type: ignore[arg-type]
             strategy=_distributed_strategy() if is_distributed else "auto",
