@@ -164,7 +164,7 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
         optimizers=set_up(fabric, method, networks, settings, composed.allowed, average),
         average=average,
         loader=batches(),  # type: ignore[arg-type]
-        sides=Pair(SIDE, SIDE),  # type: ignore[arg-type]
+        sides=(SIDE, SIDE),
         sample=batch,
         schedule=build(settings.schedule, composed.allowed),
         settings=settings,

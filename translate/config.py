@@ -83,12 +83,13 @@ def compose_settings(words: Sequence[str], own: Path | None = None) -> Composed:
     chosen = [override for override in overrides if override.key_or_group in known_groups]
     for override in chosen:
         check_choice(override, own)
-    config = _compose([_text(override) for override in chosen], own)
+    config, _ = _compose([_text(override) for override in chosen], own)
     for override in overrides:
         if override not in chosen:
             check_key(override, config)
-    config = _compose([*map(_text, overrides), *one_length(overrides)], own)
-    tree = _resolve(_with_output(config))
+    config, names = _compose([*map(_text, overrides), *one_length(overrides)], own)
+    _name_output(config, names)
+    tree = _resolve(config)
     allowed = LOCAL + tuple(_own_targets(own)) if own else LOCAL
     for path, node in components(tree):
         check_component(path, node, allowed)
@@ -220,16 +221,14 @@ def explain_settings(words: Sequence[str], own: Path | None = None) -> list[tupl
     overrides = [parse(word) for word in words if word.partition("=")[0] in groups(own)]
     for override in overrides:
         check_choice(override, own)
-    config = _compose([_text(override) for override in overrides], own)
-    chosen = OmegaConf.to_container(config.hydra.runtime.choices)
+    config, chosen = _compose([_text(override) for override in overrides], own)
     meanings: dict[str, str] = {}
     folders = [conf_directory(), *([own] if own else [])]
     for group in groups(own):
         for folder in folders:
-            meanings |= _comments(folder / group / f"{chosen[group]}.yaml", group)  # type: ignore[index, call-overload]
+            meanings |= _comments(folder / group / f"{chosen[group]}.yaml", group)
     meanings = _comments(conf_directory() / f"{PRIMARY}.yaml", "") | meanings
     tree: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
-    tree.pop("hydra")
     return [(key, _shown(value), meanings.get(key, "")) for key, value in flatten(tree)]
 
 
@@ -268,26 +267,25 @@ def override_tree(tree: Mapping[str, Any], words: Sequence[str], *, may_change: 
     return Composed(to_settings(changed), changed, LOCAL)
 
 
-def _compose(words: Iterable[str], own: Path | None) -> DictConfig:
+def _compose(words: Iterable[str], own: Path | None) -> tuple[DictConfig, dict[str, str]]:
+    """The configuration without Hydra's own part, and the name chosen in each group."""
     extra = [f"hydra.searchpath=[file://{own.resolve()}]"] if own else []
     try:
         with initialize_config_dir(str(conf_directory()), version_base="1.3", job_name="translate"):
-            composed: DictConfig = compose(PRIMARY, [*words, *extra], return_hydra_config=True)
-            return composed
+            composed = compose(PRIMARY, [*words, *extra], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(str(error).strip().splitlines()[0]) from error
+    config = DictConfig({key: composed._get_node(key) for key in composed if key != "hydra"})
+    return config, dict(composed.hydra.runtime.choices)
 
 
-def _with_output(config: DictConfig) -> DictConfig:
-    """Leave out Hydra's own settings and name the run folder where nobody did."""
-    chosen = config.hydra.runtime.choices
-    result = DictConfig({key: config._get_node(key) for key in config if key != "hydra"})
-    if result.output is None:
-        data = result.data
+def _name_output(config: DictConfig, chosen: Mapping[str, str]) -> None:
+    """Name the run folder where nobody did."""
+    if config.output is None:
+        data = config.data
         is_given = not OmegaConf.is_missing(data, "root") and not OmegaConf.is_interpolation(data, "root")
-        name = Path(str(data.root)).resolve().stem if is_given else chosen.data
-        result.output = f"runs/{chosen.method}_{name}"
-    return result
+        name = Path(str(data.root)).resolve().stem if is_given else chosen["data"]
+        config.output = f"runs/{chosen['method']}_{name}"
 
 
 def _resolve(config: DictConfig) -> dict[str, Any]:

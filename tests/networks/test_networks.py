@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from translate.errors import UserError
-from translate.networks.layers import BatchNorm, initialize
+from translate.networks.layers import BatchNorm, Deconvolution, initialize
 from translate.networks.patchgan import PatchGAN, PixelDiscriminator
 from translate.networks.resnet import ResNet
 from translate.networks.unet import UNet
@@ -157,3 +157,18 @@ def test_batch_norm_per_image_ignores_the_rest_of_the_batch():
 def test_choices_that_do_not_exist_are_named(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "bias", "size"), [(4, True, (1, 1)), (4, False, (2, 3)), (3, True, (1, 2)), (3, False, (4, 4))]
+)
+def test_small_deconvolutions_in_training_equal_the_library_and_so_do_their_gradients(kernel, bias, size):
+    layer = Deconvolution(3, 5, kernel, stride=2, padding=1, output_padding=4 - kernel, bias=bias).double()
+    features = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    found = []
+    for training in (True, False):
+        layer.train(training)
+        output = layer(features)
+        assert output.shape == (2, 5, 2 * size[0], 2 * size[1])
+        found.append([output, *torch.autograd.grad(output.square().sum(), [features, *layer.parameters()])])
+    torch.testing.assert_close(*found)

@@ -1,6 +1,8 @@
 """One training run: from settings to a finished run folder."""
 
+import atexit
 import math
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -307,6 +309,8 @@ def make_loader(
         world_size=fabric.world_size,
     )
     workers = worker_count(fabric, data)
+    if workers:
+        atexit.register(kill_workers)
     return DataLoader(
         dataset,
         batch_sampler=sampler,
@@ -332,6 +336,14 @@ def start_worker(worker: int) -> None:
 
     cv2.setNumThreads(0)
     ignore_signals()
+
+
+def kill_workers() -> None:
+    """At the end of the program: loading processes ignore the SIGTERM that would end them, see `start_worker`."""
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's own handler would complain about each
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def sample_batch(data: PairedData, settings: Settings) -> Pair:
