@@ -65,7 +65,7 @@ def test_unpaired_names(command, tmp_path):
         ("seed=-1", ("seed=-1",)),
         ("average_decay=1.5", ("average_decay=1.5 is outside 0 to 1",)),
         ("image_size=20", ("image_size=20 does not suit the generator", "multiples of 8", "image_size=16")),
-        ("image_size=8", ("image_size=8 is too small for the discriminator",)),
+        ("image_size=8", ("image_size=8 is too small for the networks",)),
         ("data.augmentation.load_size=12", ("load_size=12 is smaller than image_size=16",)),
         ("data.augmentation.horizontal_flip=2", ("horizontal_flip=2", "outside 0 to 1")),
         ("discriminator.num_layers=9", ("discriminator.num_layers=9", "1, 2, 3, 4, 5")),
@@ -162,7 +162,14 @@ def test_damaged_state(command, tiny, tmp_path):
 def test_convert_without_a_model(command, tmp_path, pairs):
     fails(command("convert", tmp_path / "nowhere", pairs, tmp_path / "out"), "CHECKPOINT", "does not exist")
     fails(command("convert", tmp_path, pairs, tmp_path / "out"), "holds no model")
-    fails(command("convert", tmp_path, tmp_path / "run", tmp_path / "out"), "INPUT", "does not exist")
+
+
+def test_convert_without_images(command, tiny, tmp_path):
+    assert command("train", *tiny, "steps=1").code == 0
+    run, out = tmp_path / "run", tmp_path / "out"
+    fails(command("convert", run, tmp_path / "nowhere", out), "INPUT", "does not exist")
+    (tmp_path / "nothing").mkdir()
+    fails(command("convert", run, tmp_path / "nothing", out), "INPUT", "holds no images")
 
 
 def test_unknown_command_option_and_missing_argument(command):

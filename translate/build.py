@@ -12,7 +12,7 @@ from typing import Any
 
 from translate.errors import UserError
 
-TRUSTED = ("translate.",)
+TRUSTED = ("translate.methods.", "translate.networks.", "translate.objectives.")
 """What a configuration from a checkpoint may name."""
 
 LOCAL = ("translate.", "torch.")

@@ -120,14 +120,15 @@ def convert(
     from translate.conversion.folder import convert_folder, plan
     from translate.conversion.translator import load_translator
 
-    tasks = plan(input, output, format=format)  # type: ignore[arg-type]
+    if resize not in ("native", "training"):
+        raise UserError(f"--resize {resize} is not one of native, training")
+    translator = load_translator(checkpoint, accelerator=accelerator, resize=resize)  # type: ignore[arg-type]
+    channels = translator.model.target.channels
+    tasks = plan(input, output, format=format, channels=channels)  # type: ignore[arg-type]
     if dry_run:
         for task in tasks:
             typer.echo(f"{task.input} -> {task.output}")
         return
-    if resize not in ("native", "training"):
-        raise UserError(f"--resize {resize} is not one of native, training")
-    translator = load_translator(checkpoint, accelerator=accelerator, resize=resize)  # type: ignore[arg-type]
     with conversion_progress(len(tasks)) as progress:
         report = convert_folder(
             translator,

@@ -1,6 +1,8 @@
 """Files that are never seen half written."""
 
+import hashlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,9 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, durable: bo
     Raises:
         OSError: the disk is full or the folder cannot be written; `path` is as it was.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    # Hashed, so that a name as long as the file system allows still has room for what makes it temporary.
+    short = hashlib.sha256(path.name.encode()).hexdigest()[:16]
+    partial = path.with_name(f".{short}.partial-{os.getpid()}-{threading.get_ident()}")
     try:
         write(partial)
         if durable:

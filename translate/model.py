@@ -20,7 +20,7 @@ from translate.errors import UserError
 from translate.files import write_atomically, write_text
 from translate.methods.method import Method
 from translate.networks.layers import BatchNorm
-from translate.pixels import Side
+from translate.pixels import FULL_RANGE, Side
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -128,16 +128,22 @@ def read_model(folder: Path) -> Model:
     """
     config = _read_config(folder / CONFIG)
     tensors, steps = _read_weights(folder / WEIGHTS)
-    source, target, settings = Side(**config["source"]), Side(**config["target"]), config["settings"]
-    with torch.device("meta"):  # no memory, no initialisation: the weights come from the file
-        method = assemble(settings, source=source, target=target, discriminators=False)
+    try:
+        source, target, settings = Side(**config["source"]), Side(**config["target"]), config["settings"]
+        if not {source.dtype, target.dtype} <= FULL_RANGE.keys():
+            raise ValueError("unknown pixel type")
+        with torch.device("meta"):  # no memory, no initialisation: the weights come from the file
+            method = assemble(settings, source=source, target=target, discriminators=False)
+        model = Model(method, source, target, settings, steps)
+        model.apply_test_behaviour()
+    except (KeyError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
+        raise UserError(f"{folder / CONFIG} is damaged: {type(error).__name__}: {error}") from error
     try:
         method.load_state_dict(tensors, assign=True)
+        method.float()
     except RuntimeError as error:
         raise UserError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {error}") from error
     method.requires_grad_(False)
-    model = Model(method, source, target, settings, steps)
-    model.apply_test_behaviour()
     return model
 
 
@@ -161,7 +167,7 @@ def find_model(checkpoint: Path) -> Path:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise UserError(f"{path} is no configuration of a {FORMAT}: it was written by another program")
@@ -181,5 +187,5 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             return {name: file.get_tensor(name) for name in file.keys()}, int(metadata.get("steps", 0))  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from error

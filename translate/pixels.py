@@ -42,7 +42,7 @@ class Side:
 
 def normalize(images: Tensor, low: float, high: float) -> Float[Tensor, "..."]:
     """Map pixel values [low, high] linearly to float [-1, 1]."""
-    return images.to(torch.float32).sub_(low).mul_(2 / (high - low)).sub_(1)
+    return images.to(torch.float32).sub(low).mul_(2 / (high - low)).sub_(1)
 
 
 def denormalize(images: Float[Tensor, "..."], dtype: str, low: float, high: float) -> np.ndarray:

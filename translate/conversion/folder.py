@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from translate.conversion.translator import Translator
-from translate.data.image import EXTENSIONS, ImageError, can_hold, list_images, read_image, write_image
+from translate.data.image import EXTENSIONS, TYPES, ImageError, can_hold, list_images, read_image, write_image
 from translate.errors import UserError
 from translate.files import write_text
 from translate.picture import title_row, to_display
@@ -34,12 +34,29 @@ class Report:
         skipped: outputs that were there already.
         failures: (input, reason) of every image that could not be converted.
         comparison: the before/after picture, if one was asked for.
+        progress: called with the report after every image.
     """
 
     converted: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failures: list[tuple[Path, str]] = field(default_factory=list)
     comparison: Path | None = None
+    progress: Callable[["Report"], None] = field(default=lambda report: None, repr=False)
+
+    def add_converted(self, output: Path) -> None:
+        """Take in an output that was written."""
+        self.converted.append(output)
+        self.progress(self)
+
+    def add_skipped(self, output: Path) -> None:
+        """Take in an output that was there already."""
+        self.skipped.append(output)
+        self.progress(self)
+
+    def add_failure(self, failed: Path, reason: object) -> None:
+        """Take in an input that could not be converted."""
+        self.failures.append((failed, str(reason)))
+        self.progress(self)
 
 
 @dataclass(frozen=True)
@@ -50,8 +67,10 @@ class Task:
     output: Path
 
 
-def plan(input_path: Path, output: Path, *, format: Format = "keep") -> list[Task]:
+def plan(input_path: Path, output: Path, *, format: Format = "keep", channels: int | None = None) -> list[Task]:
     """What would be converted into what: the images of a folder, or one image into a file or a folder.
+
+    `channels` of the results, where known, settle the extension of those that the input's format cannot hold.
 
     Raises:
         UserError: there is nothing to convert, output lies in input, or two inputs would become one output.
@@ -64,7 +83,9 @@ def plan(input_path: Path, output: Path, *, format: Format = "keep") -> list[Tas
     if input_path.is_file():
         is_named = output.suffix.lower() in EXTENSIONS
         target = output if is_named else output / input_path.name
-        return [Task(input_path, target if is_named or suffix is None else target.with_suffix(suffix))]
+        return [
+            Task(input_path, _settled(target if is_named or suffix is None else target.with_suffix(suffix), channels))
+        ]
     if output.is_file():
         raise UserError(f"OUTPUT {output} is a file, but INPUT {input_path} is a folder: give a folder")
     inside = output.resolve()
@@ -75,7 +96,10 @@ def plan(input_path: Path, output: Path, *, format: Format = "keep") -> list[Tas
     names = list_images(input_path)
     if not names:
         raise UserError(f"INPUT {input_path} holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
-    tasks = [Task(input_path / name, output / (name.with_suffix(suffix) if suffix else name)) for name in names]
+    tasks = [
+        Task(input_path / name, _settled(output / (name.with_suffix(suffix) if suffix else name), channels))
+        for name in names
+    ]
     inputs: dict[Path, Path] = {}
     for task in tasks:
         if task.output in inputs:
@@ -84,6 +108,17 @@ def plan(input_path: Path, output: Path, *, format: Format = "keep") -> list[Tas
             )
         inputs[task.output] = task.input
     return tasks
+
+
+def _settled(path: Path, channels: int | None) -> Path:
+    """`path`, with another extension where its own holds results of `channels` in no pixel type."""
+    suffix = path.suffix.lower()
+    if channels is None or suffix not in EXTENSIONS:
+        return path
+    with_alpha = (channels, 4) if channels == 3 else (channels,)
+    if any(can_hold(suffix, dtype, count) for dtype in TYPES for count in with_alpha):
+        return path
+    return path.with_suffix(".png" if can_hold(".png", "uint8", channels) else ".tif")
 
 
 def convert_folder(
@@ -107,8 +142,8 @@ def convert_folder(
     Raises:
         UserError: see `plan`; or nothing more can be written (disk full, no permission). Finished outputs stay.
     """
-    tasks = plan(input_path, output, format=format)
-    report = Report()
+    tasks = plan(input_path, output, format=format, channels=translator.model.target.channels)
+    report = Report() if progress is None else Report(progress=progress)
     folder = output if input_path.is_dir() else tasks[0].output.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,11 +160,15 @@ def convert_folder(
                         sheet[task.input] = _side_by_side(translator, image, result)
                     writing.append((task, writers.submit(_write, task, result)))
                 while len(writing) > AHEAD:
-                    _collect(writing.popleft(), report, progress)
+                    _collect(writing.popleft(), report)
             for written in writing:
-                _collect(written, report, progress)
-        report.comparison = _write_comparison(folder, list(sheet.values())) if sheet else None
-        _write_failures(folder / FAILURES, report)
+                _collect(written, report)
+        comparison = folder / COMPARISON
+        while comparison in {task.output for task in tasks}:
+            comparison = comparison.with_stem(f"{comparison.stem}_sheet")
+        report.comparison = _write_comparison(comparison, list(sheet.values())) if sheet else None
+        if report.failures or input_path.is_dir():
+            _write_failures(folder / FAILURES, report)
     except OSError as error:
         raise UserError(
             f"OUTPUT {output} cannot be written: {error.strerror or error}. {len(report.converted)} images are done "
@@ -141,7 +180,7 @@ def convert_folder(
 def _unfinished(tasks: Iterable[Task], overwrite: bool, report: Report) -> Iterator[Task]:
     for task in tasks:
         if not overwrite and task.output.exists():
-            report.skipped.append(task.output)
+            report.add_skipped(task.output)
         else:
             yield task
 
@@ -170,7 +209,7 @@ def _batches(
     groups: dict[tuple[tuple[int, ...], str], list[tuple[Task, np.ndarray]]] = defaultdict(list)
     for task, image in images:
         if isinstance(image, ImageError):
-            report.failures.append((task.input, str(image)))
+            report.add_failure(task.input, image)
             continue
         key = image.shape, str(image.dtype)
         groups[key].append((task, image))
@@ -189,7 +228,7 @@ def _run(
         results = translator.translate_batch([image for _, image in group], domain)
     except ImageError as error:
         if len(group) == 1:
-            report.failures.append((group[0][0].input, str(error)))
+            report.add_failure(group[0][0].input, error)
         else:
             for member in group:
                 yield from _run(translator, [member], domain, report)
@@ -208,14 +247,12 @@ def _write(task: Task, result: np.ndarray) -> Path:
     return path
 
 
-def _collect(written: tuple[Task, Future[Path]], report: Report, progress: Callable[[Report], None] | None) -> None:
+def _collect(written: tuple[Task, Future[Path]], report: Report) -> None:
     task, path = written
     try:
-        report.converted.append(path.result())
+        report.add_converted(path.result())
     except ImageError as error:
-        report.failures.append((task.input, str(error)))
-    if progress is not None:
-        progress(report)
+        report.add_failure(task.input, error)
 
 
 def _write_failures(path: Path, report: Report) -> None:
@@ -236,21 +273,23 @@ def _side_by_side(translator: Translator, image: np.ndarray, result: np.ndarray)
     return np.concatenate([before, gap, after], axis=1)
 
 
-def _write_comparison(folder: Path, pairs: Sequence[np.ndarray]) -> Path:
+def _write_comparison(path: Path, pairs: Sequence[np.ndarray]) -> Path:
     """A sheet of input and output side by side, at most 4 pairs a row, larger images scaled down."""
     from translate.data.augmentation import resize_image
 
-    height = min(256, max(len(pair) for pair in pairs))
-    width = max(round(pair.shape[1] * height / len(pair)) for pair in pairs)
+    pairs = [
+        resize_image(pair, min(256, len(pair)), max(1, round(pair.shape[1] * min(1, 256 / len(pair)))))
+        for pair in pairs
+    ]
+    height, width = max(len(pair) for pair in pairs), max(pair.shape[1] for pair in pairs)
     columns = min(4, len(pairs), max(1, 2048 // width))
     cells = []
     for pair in pairs:
-        scaled = resize_image(pair, height, round(pair.shape[1] * height / len(pair)))
         cell = np.full((height + 6, width + 6, 3), 255, np.uint8)
-        cell[3 : 3 + height, 3 : 3 + scaled.shape[1]] = scaled
+        cell[3 : 3 + len(pair), 3 : 3 + pair.shape[1]] = pair
         cells.append(cell)
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
     titles = title_row(["input", "output"] * columns, rows[0].shape[1])
-    write_image(folder / COMPARISON, np.concatenate([titles, *rows]))
-    return folder / COMPARISON
+    write_image(path, np.concatenate([titles, *rows]))
+    return path

@@ -98,23 +98,23 @@ class Translator:
         back."""
         height, width = batch.shape[2:]
         if self.resize == "training":
-            batch = _resize(batch, *self._training_size(height, width))
-        output = self._run(batch, domain)
-        return _resize(output, height, width) if output.shape[2:] != (height, width) else output
+            batch = _resize(batch, *self._training_size(height, width), labels=self.model.source.labels)
+        return _resize(self._run(batch, domain), height, width, labels=self.model.target.labels)
 
     def _run(self, batch: Tensor, domain: str | None) -> Tensor:
-        multiple = self.model.method.size_multiple
+        method = self.model.method
         height, width = batch.shape[2:]
-        down, right = -height % multiple, -width % multiple
+        down, right = (max(-side % method.size_multiple, method.min_size - side) for side in (height, width))
         padded = reflect(batch, down, right)
         if not self.model.settings["dropout_at_test"]:
-            output = self.model.method.translate(padded, domain)
+            output = method.translate(padded, domain)
         else:
             # One by one from the same seed: an image's result depends neither on its batch nor on chance.
             outputs = []
-            for image in torch.split(padded, 1):
-                torch.manual_seed(self.model.settings["seed"])
-                outputs.append(self.model.method.translate(image, domain))
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                for image in torch.split(padded, 1):
+                    torch.manual_seed(self.model.settings["seed"])
+                    outputs.append(method.translate(image, domain))
             output = torch.cat(outputs)
         return output[..., :height, :width]
 
@@ -132,7 +132,7 @@ class Translator:
         """Pixels as the model takes them, and the transparency that goes around it."""
         wanted = self.model.source.channels
         dtype = str(image.dtype)
-        if dtype not in FULL_RANGE or image.ndim != 3:
+        if dtype not in FULL_RANGE or image.ndim != 3 or not image.size:
             raise ImageError(
                 f"has {dtype} pixels of shape {image.shape}; supported are (H, W, C) of {', '.join(FULL_RANGE)}"
             )
@@ -179,9 +179,11 @@ def reflect(batch: Tensor, down: int, right: int) -> Tensor:
     return batch
 
 
-def _resize(batch: Tensor, height: int, width: int) -> Tensor:
+def _resize(batch: Tensor, height: int, width: int, *, labels: bool) -> Tensor:
     if batch.shape[2:] == (height, width):
         return batch
+    if labels:
+        return torch.nn.functional.interpolate(batch, (height, width), mode="nearest-exact")
     return torch.nn.functional.interpolate(
         batch, (height, width), mode="bicubic", antialias=True, align_corners=False
     ).clamp(-1, 1)
@@ -193,4 +195,9 @@ def _through_pil(image: Any, translate: Callable[[np.ndarray], np.ndarray]) -> A
     mode = image.mode if image.mode in ("L", "RGB", "RGBA", "I;16", "F") else "RGB"
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     output = translate(pixels[..., None] if pixels.ndim == 2 else pixels)
-    return Image.fromarray(output[..., 0] if output.shape[2] == 1 else output)
+    try:
+        return Image.fromarray(output[..., 0] if output.shape[2] == 1 else output)
+    except TypeError as error:
+        raise ImageError(
+            f"becomes {output.dtype} pixels with {output.shape[2]} channels, which PIL cannot hold: give a numpy array"
+        ) from error

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from translate.errors import UserError
-from translate.pixels import FULL_RANGE, Side
+from translate.pixels import Side
 
 if TYPE_CHECKING:
     import albumentations
@@ -128,7 +128,7 @@ class Transform:
         image = self.geometry(image=image)["image"]
         if self.color is not None:
             self.color.set_random_seed(color_seed)
-            low, high = FULL_RANGE[str(image.dtype)]
+            low, high = self.side.low, self.side.high
             # albumentations' colour operations change or refuse uint16: they see float32 in [0, 1].
             changed = self.color(image=((image - low) / (high - low)).astype(np.float32))["image"]
             values = changed * (high - low) + low
@@ -171,9 +171,23 @@ def resize_image(image: np.ndarray, height: int, width: int, *, labels: bool = F
     """Resize (H, W, C): by area when shrinking (no aliasing), bicubic when enlarging, nearest for label maps."""
     if image.shape[:2] == (height, width):
         return image
-    shrinks = height * width < image.shape[0] * image.shape[1]
-    interpolation = cv2.INTER_NEAREST if labels else cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return cv2.resize(image, (width, height), interpolation=interpolation).reshape(height, width, -1)
+    if labels:
+        return _resize_once(image, height, width, cv2.INTER_NEAREST)
+    # One axis at a time: by area only where it shrinks.
+    shrunk = _resize_once(image, min(height, image.shape[0]), min(width, image.shape[1]), cv2.INTER_AREA)
+    return _resize_once(shrunk, height, width, cv2.INTER_CUBIC)
+
+
+def _resize_once(image: np.ndarray, height: int, width: int, interpolation: int) -> np.ndarray:
+    if image.shape[:2] == (height, width):
+        return image
+    groups = [
+        cv2.resize(image[..., first : first + 4], (width, height), interpolation=interpolation).reshape(
+            height, width, -1
+        )
+        for first in range(0, image.shape[2], 4)  # by area, cv2 knows up to 4 channels
+    ]
+    return groups[0] if len(groups) == 1 else np.concatenate(groups, axis=2)
 
 
 def _albumentations() -> Any:

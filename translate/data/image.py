@@ -1,6 +1,8 @@
 """Reading and writing images at any depth: uint8, uint16 and float32; grey, RGB, RGBA or N channels."""
 
 import io
+import tokenize
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,15 +53,14 @@ def read_image(path: Path) -> np.ndarray:
     elif _is_truncated(data):
         raise ImageError("is truncated: the end of the file is missing")
     else:
-        # Of a TIFF with 2 channels cv2 silently keeps one; with 5 or more it gives up.
-        image = _decode(data) if _tiff_channels(data) in (None, 1, 3, 4) else _decode_tiff(data)
+        image = _decode_tiff(data) if _needs_tifffile(data) else _decode(data)
         if image is None:
             raise ImageError("cannot be decoded: damaged, or not an image of a supported format")
     if image.ndim == 2:
         image = image[..., None]
     if image.dtype == np.float64:
         image = image.astype(np.float32)
-    if str(image.dtype) not in TYPES or image.ndim != 3:
+    if str(image.dtype) not in TYPES or image.ndim != 3 or not image.size:
         raise ImageError(
             f"has {image.dtype} pixels of shape {image.shape}; supported are (H, W, C) of {', '.join(TYPES)}"
         )
@@ -139,8 +140,12 @@ def _decode(data: bytes) -> np.ndarray | None:
 def _upright(image: np.ndarray, data: bytes) -> np.ndarray:
     from PIL import Image
 
-    with Image.open(io.BytesIO(data)) as header:
-        orientation = header.getexif().get(0x0112, 1)
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as header:
+            warnings.simplefilter("ignore")
+            orientation = header.getexif().get(0x0112, 1)
+    except Exception:  # damaged EXIF says nothing about the pixels
+        return image
     if orientation in (5, 6, 7, 8):
         image = image.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
@@ -152,8 +157,8 @@ def _upright(image: np.ndarray, data: bytes) -> np.ndarray:
 
 def _decode_npy(data: bytes) -> np.ndarray:
     try:
-        array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, tokenize.TokenError, SyntaxError) as error:
         raise ImageError(f"is not an array of numbers: {error}") from error
     return array
 
@@ -170,17 +175,32 @@ def _decode_tiff(data: bytes) -> np.ndarray | None:
     return np.moveaxis(image, 0, -1) if axes == "SYX" else image
 
 
-def _tiff_channels(data: bytes) -> int | None:
-    """SamplesPerPixel of the first page of a classic TIFF; None for every other file."""
+def _needs_tifffile(data: bytes) -> bool:
+    """Whether cv2 would misread a TIFF without saying so.
+
+    It does so with channels that are neither grey nor RGB(A), with planes, transparency (which it multiplies in),
+    BigTIFF, and tiles of 16 pixels. Compressions that tifffile cannot read alone stay with cv2 all the same.
+    """
+    if data[:4] in (b"II+\0", b"MM\0+"):
+        return True
     order: Literal["little", "big"] | None = {b"II*\0": "little", b"MM\0*": "big"}.get(data[:4])  # type: ignore[assignment]
     if order is None:
-        return None
+        return False
     page = int.from_bytes(data[4:8], order)
+    tags = {}
     for entry in range(int.from_bytes(data[page : page + 2], order)):
         start = page + 2 + 12 * entry
-        if int.from_bytes(data[start : start + 2], order) == 277:
-            return int.from_bytes(data[start + 8 : start + 10], order)
-    return 1
+        size = 4 if int.from_bytes(data[start + 2 : start + 4], order) == 4 else 2
+        tags[int.from_bytes(data[start : start + 2], order)] = int.from_bytes(data[start + 8 : start + 8 + size], order)
+    channels = tags.get(277, 1)
+    is_strange = (
+        channels not in (1, 3, 4)
+        or (channels > 1 and tags.get(262) in (0, 1))
+        or (channels > 1 and tags.get(284, 1) == 2)
+        or (channels == 4 and tags.get(262) == 2)
+        or tags.get(322, 32) % 32 != 0
+    )
+    return is_strange and tags.get(259, 1) in (1, 8, 32946, 32773)
 
 
 def _encode_tiff(image: np.ndarray) -> bytes:
@@ -202,11 +222,14 @@ def _tifffile() -> Any:
 def _is_truncated(data: bytes) -> bool:
     """cv2 decodes a JPEG or PNG that was cut off and leaves the rest grey; the end marker tells."""
     if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-64:]
+        return b"IEND" not in data
     if not data.startswith(b"\xff\xd8"):
         return False
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
+        if data[position + 1] == 0xFF:  # a fill byte
+            position += 1
+            continue
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == 0xDA:  # start of scan: pixels follow, and after them the end of the image
             return data.find(b"\xff\xd9", position) < 0

@@ -96,6 +96,12 @@ class PairedData:
         for name, fraction in (("validation_fraction", validation_fraction), ("test_fraction", test_fraction)):
             if not 0 <= fraction < 1:
                 raise UserError(f"data.{name}={fraction} is outside 0 to 1 (1 itself would leave nothing to train on)")
+        for name, value, allowed in (
+            ("direction", direction, ("AtoB", "BtoA")),
+            ("labels", labels, ("none", "A", "B", "both")),
+        ):
+            if value not in allowed:
+                raise UserError(f"data.{name}={value!r} is not one of {', '.join(allowed)}")
         for name, limits in (("range_a", range_a), ("range_b", range_b)):
             if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
                 raise UserError(f"data.{name}={list(limits)} is not [low, high] with low < high")
@@ -230,25 +236,24 @@ class PairedData:
         return found, problems
 
     def _find_side_by_side(self) -> tuple[dict[str, list[PairFiles]], list[str]]:
-        folders = {
-            split: self.root / name for split, names in SPLITS.items() for name in names if (self.root / name).is_dir()
-        }
-        found = {
-            split: [
-                PairFiles(path.with_suffix("").as_posix(), folder / path, None)
-                for path in (list_images(folder) if folder.is_dir() else [])
-            ]
-            for split, folder in (folders or {"": self.root}).items()
-        }
+        folders = [(split, self.root / name) for split, names in SPLITS.items() for name in names]
+        folders = [(split, folder) for split, folder in folders if folder.is_dir()] or [("", self.root)]
+        found: dict[str, list[PairFiles]] = {}
+        for split, folder in folders:
+            names = list_images(folder) if folder.is_dir() else []
+            found.setdefault(split, []).extend(
+                PairFiles(path.with_suffix("").as_posix(), folder / path, None) for path in names
+            )
         return found, []
 
     def _find_csv(self) -> tuple[dict[str, list[PairFiles]], list[str]]:
         try:
             with self.root.open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
+                reader = csv.DictReader(file)
+                rows = list(reader)
+                columns = list(reader.fieldnames or [])
         except (UnicodeDecodeError, csv.Error, OSError) as error:
             raise UserError(f"data.root={self.root} cannot be read as a CSV file: {error}") from error
-        columns = list(rows[0]) if rows else []
         if not {"A", "B"} <= set(columns):
             raise UserError(
                 f"data.root={self.root} needs columns named A and B; its columns are {', '.join(columns) or 'none'}"
@@ -365,7 +370,7 @@ def _match(image: np.ndarray, side: Side) -> np.ndarray:
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())
 
 
 def _pair_by_name(folder_a: Path, folder_b: Path) -> tuple[list[PairFiles], list[str]]:

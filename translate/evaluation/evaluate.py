@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from translate.build import LOCAL, build
+from translate.build import build, resolve
 from translate.conversion.translator import Translator
 from translate.data.paired import PairedData, collate
 from translate.errors import UserError
@@ -18,6 +18,7 @@ from translate.files import write_text
 from translate.pixels import Side, normalize
 
 BATCH = 8
+TRUSTED_DATA = ("translate.data.",)
 MAY_CHANGE = ("data.", "image_size", "norm_at_test", "dropout_at_test", "seed")
 """Settings that a trained model can be measured with other values of."""
 
@@ -61,13 +62,25 @@ def evaluate(translator: Translator, settings: Mapping[str, Any], split: str | N
     Raises:
         UserError: the data has problems, or the split is empty.
     """
-    data: PairedData = build(settings["data"], LOCAL)
+    # The settings may have come with a stranger's model.
+    component = resolve(settings["data"]["_target_"], TRUSTED_DATA)
+    if not (isinstance(component, type) and issubclass(component, PairedData)):
+        raise UserError(f"data._target_={settings['data']['_target_']!r} is no data set of pairs")
+    data: PairedData = build(settings["data"], TRUSTED_DATA)
     size = settings["image_size"]
     data.inspect(size).raise_problems()
     split = split or next((name for name in ("test", "validation") if data.splits[name]), "train")
     if split not in data.splits or not data.splits[split]:
         filled = [name for name, pairs in data.splits.items() if pairs]
         raise UserError(f"the split {split!r} has no pairs; those that have are {', '.join(filled)}")
+    for name, side, wanted in (
+        ("source", data.source, translator.model.source),
+        ("target", data.target, translator.model.target),
+    ):
+        if side.channels != wanted.channels:
+            raise UserError(
+                f"the data's {name} has {side.channels} channels, but the model was trained with {wanted.channels}"
+            )
     dataset = data.dataset(split, size, seed=0, augment=False)
     rows: list[dict[str, float]] = []
     identity: list[dict[str, float]] = []

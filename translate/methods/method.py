@@ -63,6 +63,11 @@ class Method(nn.Module, ABC):
     def size_multiple(self) -> int:
         """Height and width of what `translate` takes must be multiples of this."""
 
+    @property
+    def min_size(self) -> int:
+        """Height and width of what `translate` takes must be at least this, a multiple of `size_multiple` or 1."""
+        return 1
+
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:

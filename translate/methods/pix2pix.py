@@ -104,3 +104,7 @@ class Pix2Pix(Method):
     @property
     def size_multiple(self) -> int:
         return int(getattr(bare(self.generator), "size_multiple", 1))
+
+    @property
+    def min_size(self) -> int:
+        return int(getattr(bare(self.generator), "min_size", 1))

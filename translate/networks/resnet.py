@@ -42,6 +42,7 @@ class ResNet(nn.Module):
     """
 
     size_multiple = 4
+    min_size = 8
 
     def __init__(
         self,

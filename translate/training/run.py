@@ -219,7 +219,7 @@ def check_size(settings: Settings, method: Method) -> None:
     smallest = max(int(getattr(network, "min_size", 1)) for network in method.children())
     if size < smallest:
         raise UserError(
-            f"image_size={size} is too small for the discriminator, which needs {smallest}: use a larger image_size, "
+            f"image_size={size} is too small for the networks, which need {smallest}: use a larger image_size, "
             "fewer discriminator.num_layers, or discriminator=pixel"
         )
 
