@@ -225,3 +225,13 @@ def test_the_colour_seed_alone_decides_the_colour() -> None:
     tool = transform(side=Side(3, "uint8", 0, 255), color_a=0.5)
     np.testing.assert_array_equal(tool(image, 1, 5), tool(image, 2, 5))
     assert not np.array_equal(tool(image, 1, 5), tool(image, 1, 6))
+
+
+def test_a_chosen_load_size_is_the_scale_of_evaluation_too():
+    image = np.arange(64 * 64, dtype=np.float32).reshape(64, 64, 1) / 4096
+    side = Side(1, "float32", 0, 1)
+    whole = Augmentation().transform(16, side, "A", augment=False)
+    centre = Augmentation(load_size=32).transform(16, side, "A", augment=False)
+    assert whole(whole.load(image), 0, 0).shape == (16, 16, 1)
+    np.testing.assert_allclose(whole(whole.load(image), 0, 0).mean(), image.mean(), rtol=1e-5)
+    np.testing.assert_allclose(centre(centre.load(image), 0, 0)[0, 0, 0], image[16:18, 16:18].mean(), rtol=1e-5)

@@ -119,8 +119,8 @@ class Translator:
         return output[..., :height, :width]
 
     def _training_size(self, height: int, width: int) -> tuple[int, int]:
-        size = self.model.settings["image_size"]
-        mode = self.model.settings["data"]["augmentation"]["resize"]
+        augmentation = self.model.settings["data"]["augmentation"]
+        size, mode = augmentation.get("load_size") or self.model.settings["image_size"], augmentation["resize"]
         if mode == "stretch":
             return size, size
         if mode == "keep_aspect":

@@ -23,7 +23,8 @@ class Augmentation:
 
     Args:
         resize: `stretch` to a square of load_size, `keep_aspect` (short side to load_size), or `none`.
-        load_size: size before the random crop; None is image_size * 286 / 256.
+        load_size: size before the random crop; None is image_size * 286 / 256. Without augmentation (samples,
+            evaluation), None shows the whole image at image_size, a number the centre at the training scale.
         horizontal_flip: probability of mirroring left and right.
         vertical_flip: probability of mirroring top and bottom.
         quarter_turns: probability of a rotation by 0, 90, 180 or 270 degrees.
@@ -104,7 +105,10 @@ class Transform:
         self.image_size = image_size
         self.side = side
         self.augment = augment
-        self.load_size = settings.loaded_size(image_size) if augment else image_size
+        # Without chance the whole image is seen, as at the reference's test time; but a load_size that was chosen is
+        # the scale the network knows, and is kept.
+        is_scaled = augment or settings.load_size is not None
+        self.load_size = settings.loaded_size(image_size) if is_scaled else image_size
         self.geometry = self._geometry() if augment else None
         self.color = self._color(color) if color else None
 
