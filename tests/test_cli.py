@@ -127,3 +127,15 @@ def test_check_looks_at_the_networks_too(command, tiny):
     ran = command("check", *tiny, "image_size=20")
     assert ran.code == 2
     assert "image_size=20 does not suit the generator" in ran.err
+
+
+def test_brackets_in_paths_are_printed(command, tiny, tmp_path, pairs):
+    run = tmp_path / "my run (1) [x]"
+    done = command("train", *tiny, "steps=1", f"output={run}")
+    assert f"translate convert '{run}' INPUT OUTPUT" in done.out
+    assert str(tmp_path / "out [b]") in command("convert", run, pairs, tmp_path / "out [b]").out
+
+
+def test_setting_names_are_never_cut_short(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "data.augmentation.horizontal_flip" in command("train", "--help").out

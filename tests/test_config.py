@@ -157,3 +157,9 @@ def test_saved_configuration_is_plain_yaml(tiny, command, tmp_path):
     tree = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert tree["generator"]["num_downs"] == 3
     assert tree["data"]["root"] == str(Path(tmp_path / "pairs"))
+
+
+def test_defaults_are_shown_as_they_are_typed():
+    shown = {key: default for key, default, _ in explain_settings([])}
+    assert (shown["batch_size"], shown["seed"], shown["compile"], shown["steps"]) == ("1", "0", "false", "null")
+    assert shown["optimizer.betas"] == "[0.5, 0.999]"

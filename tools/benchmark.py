@@ -126,6 +126,7 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
     method = fresh_method(composed)
     check_size(settings, method)
     networks = dict(method.named_children())
+    optimizers = set_up(fabric, method, networks, settings, composed.allowed)
     average = None
     if settings.average_decay:
         average = WeightAverage({name: networks[name] for name in method.translators}, settings.average_decay)
@@ -161,7 +162,7 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
         fabric=fabric,
         method=method,
         networks=networks,
-        optimizers=set_up(fabric, method, networks, settings, composed.allowed, average),
+        optimizers=optimizers,
         average=average,
         loader=batches(),  # type: ignore[arg-type]
         sides=(SIDE, SIDE),

@@ -1,6 +1,7 @@
 """The command line: one table from command to function. Heavy imports happen inside the functions."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ def train(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
     outcome = run(
         composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress_bar("reading images")
     )
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     if outcome.stopped_by is not None:
         console.print(
             f"Stopped after step {outcome.steps} of {outcome.total_steps}, saved in {outcome.folder}. "
@@ -69,7 +70,7 @@ def train(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
     if os.environ.get("LOCAL_RANK", "0") == "0":
         console.print(
             f"Finished: {outcome.steps} steps in {outcome.folder}. Convert a folder with\n"
-            f"  translate convert {outcome.folder} INPUT OUTPUT\n"
+            f"  translate convert {shlex.quote(str(outcome.folder))} INPUT OUTPUT\n"
             f"or train on with more steps: steps={outcome.steps * 2}"
         )
 
@@ -126,8 +127,10 @@ def convert(
     channels = translator.model.target.channels
     tasks = plan(input, output, format=format, channels=channels)  # type: ignore[arg-type]
     if dry_run:
-        for task in tasks:
+        waiting = [task for task in tasks if overwrite or not task.output.exists()]
+        for task in waiting:
             typer.echo(f"{task.input} -> {task.output}")
+        typer.echo(f"{len(waiting)} to convert, {len(tasks) - len(waiting)} in OUTPUT already")
         return
     with conversion_progress(len(tasks)) as progress:
         report = convert_folder(
@@ -140,7 +143,7 @@ def convert(
             compare=compare,
             progress=progress,
         )
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(
         f"{len(report.converted)} converted, {len(report.skipped)} skipped, {len(report.failures)} failed: {output}"
     )
@@ -149,7 +152,7 @@ def convert(
     if report.comparison:
         console.print(f"Before and after: {report.comparison}")
     for failed, reason in report.failures[:20]:
-        console.print(f"  {failed}: {reason}", markup=False)
+        console.print(f"  {failed}: {reason}")
     if report.failures:
         raise typer.Exit(1)
 
@@ -215,7 +218,9 @@ def main() -> None:
 
 def fail(message: str, code: int) -> None:
     """Print `message` to the standard error and exit."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {message}", markup=False, style="red")
+    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(f"error: {message}", style="red")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        os._exit(code)  # else this process would wait for the others, and they for it
     sys.exit(code)
 
 
@@ -229,7 +234,10 @@ def print_settings(usage: str, words: list[str], config_dir: Path | None) -> Non
     for group in groups(config_dir):
         table.add_row(f"{group}=", ", ".join(choices(group, config_dir)))
     console.print(table)
-    table = Table("setting", "default", "meaning", title="Settings", title_justify="left", expand=True)
+    table = Table(title="Settings", title_justify="left", expand=True)
+    table.add_column("setting", overflow="fold", min_width=34)
+    table.add_column("default", overflow="fold")
+    table.add_column("meaning")
     for key, default, meaning in explain_settings(words, config_dir):
         table.add_row(key, default, meaning)
     console.print(table)

@@ -114,8 +114,11 @@ def parse(word: str) -> Override:
     Raises:
         UserError: it is none.
     """
+    if word.startswith("--"):
+        raise UserError(f"{word!r} is no option here; settings are typed without dashes: {word.lstrip('-')}")
     if "=" not in word:
-        raise UserError(f"{word!r} is not KEY=VALUE; an example is image_size=128")
+        example = f"data.root={word}" if Path(word).exists() else "image_size=128"
+        raise UserError(f"{word!r} is not KEY=VALUE; an example is {example}")
     parser = OverridesParser.create()
     try:
         return parser.parse_override(word)
@@ -162,7 +165,12 @@ def check_key(override: Override, config: DictConfig) -> None:
                 [str(key) for key in node if not str(key).startswith("_")] if isinstance(node, DictConfig) else []
             )
             every = [key for key, _ in flatten(OmegaConf.to_container(config))]  # type: ignore[arg-type]
-            guess = _did_you_mean(override.key_or_group, every) or _did_you_mean(part, siblings, prefix=where)
+            endings = [key for key in every if key.split(".")[-1] == part]
+            guess = (
+                _did_you_mean(override.key_or_group, every)
+                or _did_you_mean(part, siblings, prefix=where)
+                or (f" (did you mean {endings[0]}?)" if endings else "")
+            )
             keys = f"{where} has the keys" if where else "the keys are"
             raise UserError(f"{override.key_or_group} is not a setting{guess}; {keys} {', '.join(siblings) or 'none'}")
         node = node._get_node(part)
@@ -291,7 +299,8 @@ def _name_output(config: DictConfig, chosen: Mapping[str, str]) -> None:
 def _resolve(config: DictConfig) -> dict[str, Any]:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
-        raise UserError(f"{missing[0]} is not set: give {missing[0]}=...")
+        trial = "; to try the toolkit without images, recipe=demo" if missing[0] == "data.root" else ""
+        raise UserError(f"{missing[0]} is not set: give {missing[0]}=...{trial}")
     try:
         tree: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except InterpolationResolutionError as error:
@@ -332,11 +341,10 @@ def _comments(path: Path, group: str) -> dict[str, str]:
 
 
 def _shown(value: Any) -> str:
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if not isinstance(value, list)
-        else str(value)
-    )
+    """A value as it is typed."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _explain(error: ValidationError) -> str:

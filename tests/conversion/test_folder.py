@@ -409,18 +409,18 @@ def test_the_comparison_shows_input_and_output(negative: Make, draw: Draw, sourc
     report = negative().convert_folder(source, output, compare=True)
     assert report.comparison == output / "comparison.png"
     sheet = read_image(output / "comparison.png")
-    width = 8 + 2 + 8 + 6  # input, gap, output, border
-    assert sheet.shape == (TITLE_HEIGHT + 6 + 6, 2 * width, 3)
+    # Images of 6 x 8 pixels in the middle of squares of 8, with a margin of 2: cells of 12.
+    assert sheet.shape == (TITLE_HEIGHT + 12, 2 * 24, 3)
     for index, image in enumerate(images):
-        pair = sheet[TITLE_HEIGHT + 3 : TITLE_HEIGHT + 9, index * width + 3 :]
-        np.testing.assert_array_equal(pair[:, :8], image)
-        np.testing.assert_array_equal(pair[:, 10:18], 255 - image)
+        pair = sheet[TITLE_HEIGHT + 3 : TITLE_HEIGHT + 9, index * 24 :]
+        np.testing.assert_array_equal(pair[:, 2:10], image)
+        np.testing.assert_array_equal(pair[:, 14:22], 255 - image)
 
 
 def test_the_comparison_shows_any_depth_in_eight_bits(negative: Make, draw: Draw, source: Path, output: Path) -> None:
     image = draw("a.tif", (6, 8, 1), "uint16")
     negative(Side(1, "uint16", 0, 65535)).convert_folder(source, output, compare=True)
-    shown = read_image(output / "comparison.png")[TITLE_HEIGHT + 3 : TITLE_HEIGHT + 9, 3:11]
+    shown = read_image(output / "comparison.png")[TITLE_HEIGHT + 3 : TITLE_HEIGHT + 9, 2:10]  # centred in 8 x 8
     np.testing.assert_allclose(shown.astype(int), np.repeat(image / 257, 3, axis=2), atol=0.51)
 
 
@@ -431,15 +431,14 @@ def test_the_comparison_shows_at_most_twelve_four_a_row(negative: Make, draw: Dr
     assert read_image(output / "comparison.png").shape == (TITLE_HEIGHT + 3 * 12, 4 * 24, 3)
 
 
-def test_large_images_are_shown_smaller_and_small_ones_not_larger(
+def test_images_of_all_sizes_are_fitted_into_equal_squares(
     negative: Make, draw: Draw, source: Path, output: Path
 ) -> None:
     draw("large.png", (600, 300, 3))
     draw("banner.png", (1, 100, 3))
     negative().convert_folder(source, output, compare=True)
-    height, width = read_image(output / "comparison.png").shape[:2]
-    assert height <= TITLE_HEIGHT + 2 * 262
-    assert width <= 2 * (602 * 256 / 600 + 10)
+    sheet = read_image(output / "comparison.png")
+    assert sheet.shape == (TITLE_HEIGHT + 260, 2 * 2 * 260, 3)  # two pairs of squares of 256 pixels and margins
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (300, 1, 3), (1, 300, 3)])

@@ -74,11 +74,7 @@ def test_size_before_the_crop(resize: str, shape: tuple[int, int]) -> None:
 
 
 def test_without_augmentation_images_are_loaded_at_their_final_size() -> None:
-    assert transform(8, resize="stretch", load_size=10, augment=False).load(np.zeros((20, 30, 1), np.uint8)).shape == (
-        8,
-        8,
-        1,
-    )
+    assert transform(8, resize="stretch", augment=False).load(np.zeros((20, 30, 1), np.uint8)).shape == (8, 8, 1)
 
 
 @pytest.mark.parametrize("shape", [(1, 1000), (1000, 1), (999, 1000), (8, 8)])

@@ -76,7 +76,7 @@ def test_side_by_side_with_every_problem_at_once(draw: Draw, paired: MakeData, t
         paired(tmp_path).inspect(10),
         tmp_path,
         {
-            "odd.png": "its width 23 is odd, but it should hold two halves of equal width",
+            "odd.png": "its width 23 is odd, but without folders of two sides every image is two halves",
             "narrow.png": "is 9x12, smaller than image_size=10",
             "low.png": "is 12x9, smaller than image_size=10",
             "broken.jpg": "is empty",

@@ -132,3 +132,30 @@ def test_two_runs_with_the_same_seed_are_equal_and_another_seed_differs(tiny, co
     a, b, c = (load_file(tmp_path / name / "model" / "model.safetensors") for name in "abc")
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_a_run_is_not_continued_on_other_images(tiny, pairs, command, tmp_path):
+    assert command("train", *tiny, "steps=2").code == 0
+    (pairs / "image 0.png").rename(pairs / "image 99.png")
+    ran = command("train", *tiny, "steps=4")
+    assert ran.code == 2
+    assert "holds a run on other images" in ran.err
+    assert read_state(tmp_path / "run")["step"] == 2
+
+
+def test_a_model_without_its_state_is_moved_aside_not_overwritten(tiny, command, tmp_path):
+    assert command("train", *tiny, "steps=2").code == 0
+    model = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    (tmp_path / "run" / STATE).unlink()
+    assert command("train", *tiny, "steps=3").code == 0
+    (moved,) = tmp_path.glob("run.before-*")
+    assert (moved / "model" / "model.safetensors").read_bytes() == model
+    assert read_state(tmp_path / "run")["step"] == 3
+
+
+def test_what_a_killed_save_left_is_swept_away(tiny, command, tmp_path):
+    assert command("train", *tiny, "steps=2").code == 0
+    leftover = tmp_path / "run" / "state" / ".0123.partial-1-2"
+    leftover.touch()
+    assert command("train", *tiny, "steps=3").code == 0
+    assert not leftover.exists()

@@ -117,11 +117,13 @@ def test_gradient_clipping_bounds_every_step(tiny, command, monkeypatch):
     assert max(norms) == pytest.approx(0.01, rel=1e-3)
 
 
-@pytest.mark.parametrize("words", [["precision=bf16-mixed"], ["precision=64"], ["channels_last=true"]])
+@pytest.mark.parametrize(
+    "words", [["precision=bf16-mixed"], ["precision=64", "average_decay=0.9"], ["channels_last=true"]]
+)
 def test_precision_and_layout_train_and_save_float_weights(tiny, command, tmp_path, words):
     assert command("train", *tiny, "steps=2", *words).code == 0
     weight = load_file(tmp_path / "run" / "model" / "model.safetensors")["generator.model.model.0.weight"]
-    assert weight.dtype == (torch.float64 if words == ["precision=64"] else torch.float32)
+    assert weight.dtype == (torch.float64 if words[0] == "precision=64" else torch.float32)
 
 
 def test_a_nan_stops_the_run_names_the_loss_and_keeps_the_last_good_model(tiny, command, tmp_path, monkeypatch):

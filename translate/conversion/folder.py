@@ -147,7 +147,7 @@ def convert_folder(
     folder = output if input_path.is_dir() else tasks[0].output.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sheet: dict[Path, np.ndarray] = {}
+        sheet: dict[Path, tuple[np.ndarray, np.ndarray]] = {}
         with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as writers:
             writing: deque[tuple[Task, Future[Path]]] = deque()
             for group in _batches(
@@ -265,31 +265,30 @@ def _write_failures(path: Path, report: Report) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
-def _side_by_side(translator: Translator, image: np.ndarray, result: np.ndarray) -> np.ndarray:
+def _side_by_side(translator: Translator, image: np.ndarray, result: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     dtype = str(image.dtype)
     before = to_display(image, *translator.model.source.range_for(dtype))
-    after = to_display(result, *translator.model.target.range_for(dtype))
-    gap = np.full((len(before), 2, 3), 255, np.uint8)
-    return np.concatenate([before, gap, after], axis=1)
+    return before, to_display(result, *translator.model.target.range_for(dtype))
 
 
-def _write_comparison(path: Path, pairs: Sequence[np.ndarray]) -> Path:
-    """A sheet of input and output side by side, at most 4 pairs a row, larger images scaled down."""
-    from translate.data.augmentation import resize_image
-
-    pairs = [
-        resize_image(pair, min(256, len(pair)), max(1, round(pair.shape[1] * min(1, 256 / len(pair)))))
-        for pair in pairs
-    ]
-    height, width = max(len(pair) for pair in pairs), max(pair.shape[1] for pair in pairs)
-    columns = min(4, len(pairs), max(1, 2048 // width))
-    cells = []
-    for pair in pairs:
-        cell = np.full((height + 6, width + 6, 3), 255, np.uint8)
-        cell[3 : 3 + len(pair), 3 : 3 + pair.shape[1]] = pair
-        cells.append(cell)
+def _write_comparison(path: Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Path:
+    """A sheet of inputs and outputs side by side, each fitted into a square of at most 256 pixels."""
+    side = min(256, max(max(image.shape[:2]) for pair in pairs for image in pair))
+    columns = min(3 if side > 128 else 4, len(pairs))
+    cells = [np.concatenate([_fit(image, side) for image in pair], axis=1) for pair in pairs]
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
     titles = title_row(["input", "output"] * columns, rows[0].shape[1])
     write_image(path, np.concatenate([titles, *rows]))
     return path
+
+
+def _fit(image: np.ndarray, side: int) -> np.ndarray:
+    """The picture, scaled to touch a square of `side` pixels from inside, on white with a small margin."""
+    from translate.data.augmentation import resize_image
+
+    height, width = (max(1, round(length * side / max(image.shape[:2]))) for length in image.shape[:2])
+    cell = np.full((side + 4, side + 4, 3), 255, np.uint8)
+    top, left = 2 + (side - height) // 2, 2 + (side - width) // 2
+    cell[top : top + height, left : left + width] = resize_image(image, height, width)
+    return cell

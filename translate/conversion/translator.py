@@ -48,7 +48,10 @@ class Translator:
             UserError: the image cannot be read or does not suit the model.
         """
         if isinstance(image, str | Path):
-            return self.translate_array(read_image(Path(image)), domain)
+            try:
+                return self.translate_array(read_image(Path(image)), domain)
+            except ImageError as error:
+                raise ImageError(f"{image}: {error}") from error
         if isinstance(image, np.ndarray):
             is_flat = image.ndim == 2
             output = self.translate_array(image[..., None] if is_flat else image, domain)
@@ -141,7 +144,8 @@ class Translator:
         found = pixels.shape[2]
         is_grey = found == 3 and bool((pixels == pixels[..., :1]).all())
         if not fits_channels(found, wanted) or (found == 3 and wanted == 1 and not is_grey):
-            raise ImageError(f"has {found} channels, but the model translates images of {wanted}")
+            remedy = ": convert it to grey first" if (found, wanted) == (3, 1) else ""
+            raise ImageError(f"has {found} channels, but the model translates images of {wanted}{remedy}")
         pixels = pixels[..., :1] if is_grey and wanted == 1 else match_channels(pixels, wanted)
         return pixels, alpha if self.model.target.channels == 3 else None
 

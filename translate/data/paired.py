@@ -172,6 +172,11 @@ class PairedData:
         counts = {split: len(members) for split, members in self.splits.items()}
         return Inspection(counts, sides, sizes, problems)
 
+    def fingerprint(self) -> str:
+        """A hash of what training sees of the data: names and order of the training pairs, and both sides."""
+        names = "\n".join(pair.name for pair in self.splits["train"])
+        return hashlib.sha256(f"{self.source}\n{self.target}\n{names}".encode()).hexdigest()
+
     def dataset(
         self, split: str, image_size: int, *, seed: int, augment: bool, cache_gib: float = 0.0
     ) -> "PairDataset":
@@ -391,9 +396,18 @@ def _pair_by_name(folder_a: Path, folder_b: Path) -> tuple[list[PairFiles], list
     if not all(by_name):
         return [], problems
     a, b = by_name
-    problems += [f"{a[name]}: has no partner of that name in {folder_b}" for name in a.keys() - b.keys()]
-    problems += [f"{b[name]}: has no partner of that name in {folder_a}" for name in b.keys() - a.keys()]
-    return [PairFiles(name, a[name], b[name]) for name in a if name in b], sorted(problems)
+    lonely = {folder_a: a.keys() - b.keys(), folder_b: b.keys() - a.keys()}
+    for folder, other, names in ((folder_a, folder_b, a), (folder_b, folder_a, b)):
+        problems += [f"{names[name]}: has no partner of that name in {other}" for name in lonely[folder]]
+    problems.sort()
+    if sum(map(len, lonely.values())) > 3:
+        only_a, only_b = (min(names, default="no other") for names in lonely.values())
+        problems.insert(
+            0,
+            f"{folder_a}, {folder_b}: {len(lonely[folder_a])} and {len(lonely[folder_b])} images have no partner, such "
+            f"as {only_a!r} and {only_b!r}: give both the same name, or list the pairs in a CSV",
+        )
+    return [PairFiles(name, a[name], b[name]) for name in a if name in b], problems
 
 
 def _look_at_pair(
@@ -411,7 +425,9 @@ def _look_at_pair(
         return {}, wrong
     if pair.b is None:
         if a.width % 2:
-            return {}, [f"{pair.a}: its width {a.width} is odd, but it should hold two halves of equal width"]
+            return {}, [
+                f"{pair.a}: its width {a.width} is odd, but without folders of two sides every image is two halves"
+            ]
         a = b = Facts(a.height, a.width // 2, a.channels, a.dtype)
     elif (a.height, a.width) != (b.height, b.width):
         sizes = f"{a.width}x{a.height} and {b.width}x{b.height}"

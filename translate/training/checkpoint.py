@@ -23,8 +23,11 @@ def save_state(
     networks: Mapping[str, nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
     average: WeightAverage | None,
+    fingerprint: str,
 ) -> None:
     """Write the state after `step` steps. Random draws need no place in it: each is a function of (seed, rank, step).
+
+    `fingerprint` tells which data it was trained on.
 
     Raises:
         OSError: the disk is full; the state written before is still there.
@@ -33,6 +36,7 @@ def save_state(
         "version": VERSION,
         "step": step,
         "total_steps": total_steps,
+        "fingerprint": fingerprint,
         "networks": {name: network.state_dict() for name, network in networks.items()},
         "optimizers": {player: optimizer.state_dict() for player, optimizer in optimizers.items()},
         "average": {name: module.state_dict() for name, module in average.averages.items()} if average else {},
@@ -62,14 +66,32 @@ def read_state(folder: Path, *, counters_only: bool = False) -> dict[str, Any] |
     return state
 
 
+def read_progress(folder: Path) -> tuple[int, int] | None:
+    """(steps done, steps asked for) of the state in a run folder; None when there is none. Errors as `read_state`."""
+    state = read_state(folder, counters_only=True)
+    return (state["step"], state["total_steps"]) if state else None
+
+
 def restore_state(
-    state: Mapping[str, Any],
+    folder: Path,
     *,
     networks: Mapping[str, nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
     average: WeightAverage | None,
-) -> None:
-    """Put a state that `read_state` returned into the networks, optimisers and averages."""
+    fingerprint: str,
+) -> int:
+    """Put the state in a run folder into the networks, optimisers and averages; returns its step.
+
+    Raises:
+        UserError: it was trained on other data.
+    """
+    state = read_state(folder)
+    assert state is not None
+    if state["fingerprint"] != fingerprint:
+        raise UserError(
+            f"output={folder} holds a run on other images: some were added, removed, renamed or changed in channels or "
+            "pixel type since. Bring them back to continue it, or train anew with another output= or resume=never"
+        )
     for name, network in networks.items():
         network.load_state_dict(state["networks"][name])
     for player, optimizer in optimizers.items():
@@ -77,6 +99,7 @@ def restore_state(
     if average is not None:
         for name, module in average.averages.items():
             module.load_state_dict(state["average"][name])
+    return int(state["step"])
 
 
 def model_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from translate.errors import UserError
+from translate.files import write_text
 from translate.training.settings import Wandb
 
 METRICS = "metrics.jsonl"
@@ -170,7 +171,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def _truncate_metrics(path: Path, step: int) -> None:
     """Drop the lines after `step`: an interrupted run goes back to its last save and writes them again."""
     rows = [row for row in read_metrics(path) if row["step"] <= step]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _start_wandb(folder: Path, wandb_settings: Wandb, settings: Mapping[str, Any]) -> Any:

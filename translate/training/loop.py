@@ -104,20 +104,17 @@ def fit(
         step = job.step = step + 1
         meter.add_images(len(batch[0]) * fabric.world_size, waited)
         log.advance(step)
-        is_last = step == job.total_steps or agreed(fabric, bool(stop))
+        is_last = step == job.total_steps or agreed(fabric, step, bool(stop))
         if is_last or step % settings.save_every == 0 or step % settings.log_every == 0:
             require_finite(step, meter.losses())
         if is_last or step % settings.log_every == 0:
-            epoch = step * settings.batch_size * fabric.world_size / job.epoch_size
-            row = meter.read()
             images = step * settings.batch_size * fabric.world_size
-            log.metrics(
-                {"step": step, "images": images, "epoch": round(epoch, 3), "learning_rate_factor": factor} | row
-            )
-        if is_last or step % settings.sample_every == 0:
-            show(step, sample_columns(job))
+            epoch = round(images / job.epoch_size, 3)
+            log.metrics({"step": step, "images": images, "epoch": epoch, "learning_rate_factor": factor} | meter.read())
         if is_last or step % settings.save_every == 0:
             save(step)
+        if is_last or step % settings.sample_every == 0:
+            show(step, sample_columns(job))
         if is_last:
             break
     return step
@@ -163,10 +160,15 @@ def sample_columns(job: Job) -> dict[str, torch.Tensor]:
         return method.show(batch)
 
 
-def agreed(fabric: Fabric, stop: bool) -> bool:
-    """Whether any process was asked to stop, so that all stop after the same step."""
+def agreed(fabric: Fabric, step: int, stop: bool) -> bool:
+    """Whether any process was asked to stop, so that all stop after the same step.
+
+    Several processes ask one another every 10 steps alone, since the answer has to be waited for.
+    """
     if fabric.world_size == 1:
         return stop
+    if step % 10:
+        return False
     flag = torch.tensor(float(stop), device=fabric.device)
     total = fabric.all_reduce(flag, reduce_op="sum")
     return bool(torch.as_tensor(total) > 0)

@@ -1,6 +1,7 @@
 """One training run: from settings to a finished run folder."""
 
 import atexit
+import inspect
 import math
 import multiprocessing
 import os
@@ -29,7 +30,7 @@ from translate.methods.method import Method
 from translate.model import assemble, write_model
 from translate.picture import tensor_grid
 from translate.training.average import WeightAverage
-from translate.training.checkpoint import model_tensors, read_state, restore_state, save_state
+from translate.training.checkpoint import model_tensors, read_progress, restore_state, save_state
 from translate.training.curves import draw_curves
 from translate.training.log import METRICS, RunLog
 from translate.training.loop import Job, fit, require_finite
@@ -70,15 +71,15 @@ def train(
     check_settings(settings)
     folder = Path(settings.output)
     # All that can be refused is refused here, before other processes are launched and could wait for this one.
-    earlier = open_run(folder, tree, resume=settings.resume) if is_first_process() else None
-    state = read_state(folder, counters_only=True) if earlier else None
-    if state and earlier and _asks_no_more(earlier, tree) and state["step"] >= state["total_steps"]:
-        return Outcome(folder, state["step"], state["total_steps"], None)
+    earlier = open_run(folder, tree, resume=settings.resume, is_first=is_first_process())
+    progress = read_progress(folder) if earlier else None
+    if progress and earlier and _asks_no_more(earlier, tree) and progress[0] >= progress[1]:
+        return Outcome(folder, *progress, None)
     data: PairedData = build(settings.data, allowed)
     data.inspect(settings.image_size, data_progress if is_first_process() else None).raise_problems()
     fabric = make_fabric(settings)
     is_first = fabric.global_rank == 0
-    continues = fabric.broadcast(state is not None)
+    continues = fabric.broadcast(progress is not None)
 
     seed_everything(settings.seed)
     method = assemble(
@@ -90,18 +91,17 @@ def train(
     )
     total_steps = count_steps(settings, len(dataset), fabric.world_size)
     networks = dict(method.named_children())
-    average = (
-        WeightAverage({name: networks[name] for name in method.translators}, settings.average_decay)
-        if settings.average_decay
-        else None
-    )
-    optimizers = set_up(fabric, method, networks, settings, allowed, average)
-    step = 0
-    if continues:
-        full_state = read_state(folder)
-        assert full_state is not None
-        restore_state(full_state, networks=networks, optimizers=optimizers, average=average)
-        step = full_state["step"]
+    optimizers = set_up(fabric, method, networks, settings, allowed)
+    average = None
+    if settings.average_decay:
+        average = WeightAverage({name: networks[name] for name in method.translators}, settings.average_decay)
+    saved: dict[str, Any] = {
+        "networks": networks,
+        "optimizers": optimizers,
+        "average": average,
+        "fingerprint": data.fingerprint(),
+    }
+    step = restore_state(folder, **saved) if continues else 0
     if step >= total_steps:
         return Outcome(folder, step, total_steps, None)
     job = Job(
@@ -133,12 +133,12 @@ def train(
                 steps=step,
                 version=__version__,
             )
-            save_state(
-                folder, step=step, total_steps=total_steps, networks=networks, optimizers=optimizers, average=average
-            )
+            save_state(folder, step=step, total_steps=total_steps, **saved)
         fabric.barrier()
 
     if is_first:
+        for leftover in folder.rglob(".*.partial-*"):  # of a process that was killed while it saved
+            leftover.unlink(missing_ok=True)
         write_config(folder, tree)
         (folder / "samples").mkdir(exist_ok=True)
     with (
@@ -161,7 +161,7 @@ def train(
             log.say(str(error))
             raise
         except UserError:  # an image that has gone bad: keep what was learned until then
-            if job.step > step:
+            if job.step > step and fabric.world_size == 1:  # several processes are not at the same step
                 save(job.step)
             raise
         except torch.OutOfMemoryError as error:
@@ -192,6 +192,8 @@ def check_settings(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and value <= 0:
             raise UserError(f"{name}={value} must be more than 0")
+    if settings.devices != "auto" and settings.devices < 1:
+        raise UserError(f"devices={settings.devices} must be at least 1, or auto")
     if settings.seed < 0:
         raise UserError(f"seed={settings.seed} must be 0 or more")
     if not 0 <= settings.average_decay < 1:
@@ -262,7 +264,7 @@ def make_fabric(settings: Settings) -> Fabric:
 
 def _distributed_strategy() -> DDPStrategy:
     # A discriminator runs twice before its backward pass; broadcasting its batch norm buffers between the two fails.
-    parameters = DistributedDataParallel.__init__.__code__.co_varnames
+    parameters = inspect.signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
     return DDPStrategy(**{name: False})  # type: ignore[arg-type]
 
@@ -273,7 +275,6 @@ def set_up(
     networks: Mapping[str, nn.Module],
     settings: Settings,
     allowed: tuple[str, ...],
-    average: WeightAverage | None,
 ) -> dict[str, torch.optim.Optimizer]:
     """Move networks to the device, wrap them for it, and make one optimiser per player."""
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
@@ -283,8 +284,6 @@ def set_up(
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         runs: Any = torch.compile(network) if settings.compile else network
         setattr(method, name, fabric.setup_module(runs))
-    for module in average.averages.values() if average else ():
-        module.to(fabric.device)
     optimizers: dict[str, Any] = {}
     for player, names in method.players.items():
         parameters = [parameter for name in names for parameter in networks[name].parameters()]
@@ -358,8 +357,7 @@ def describe(
 ) -> str:
     """The first line of a run."""
     sizes = ", ".join(
-        f"{name} {sum(parameter.numel() for parameter in network.parameters()) / 1e6:.1f}M"
-        for name, network in networks.items()
+        f"{name} {sum(parameter.numel() for parameter in network.parameters()):,}" for name, network in networks.items()
     )
     counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in data.splits.items())
     what = f"continuing {folder} from step {step}" if step else f"training {folder}"

@@ -9,6 +9,7 @@ import yaml
 
 from translate.errors import UserError
 from translate.files import write_text
+from translate.model import WEIGHTS
 from translate.training.checkpoint import STATE
 
 CONFIG = "config.yaml"
@@ -19,11 +20,11 @@ MAY_CHANGE = frozenset(
         "output",
         "resume",
         "accelerator",
-        "devices",
-        "num_nodes",
         "precision",
         "compile",
         "channels_last",
+        "norm_at_test",
+        "dropout_at_test",
         "log_every",
         "sample_every",
         "sample_images",
@@ -38,10 +39,11 @@ MAY_CHANGE = frozenset(
 """Settings that a run may continue with other values of; any other makes it another run."""
 
 
-def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str) -> dict[str, Any] | None:
+def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str, is_first: bool = True) -> dict[str, Any] | None:
     """The configuration of the run that lies in `folder` and may be continued with `tree`; None to start a new one.
 
-    With `resume` never, a run that lies there is moved aside, not deleted.
+    With `resume` never, or where a model lies without the state to continue from, the run there is moved aside, not
+    overwritten. Of several processes only the first moves (`is_first`).
 
     Raises:
         UserError: `folder` is a file or holds something else, or the run there has other settings.
@@ -60,15 +62,17 @@ def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str) -> dict[str,
                 f"output={folder} holds files that are no run ({', '.join(foreign[:3])}): give an empty folder"
             )
         return None
-    if resume == "never":
-        move_aside(folder)
+    has_state, has_model = (folder / STATE).is_file(), (folder / "model" / WEIGHTS).is_file()
+    if resume == "never" or (has_model and not has_state):
+        if is_first:
+            move_aside(folder)
         return None
+    if not has_state:
+        return None  # stopped before its first save: nothing to lose, nothing to continue
     try:
         earlier = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{folder / CONFIG} cannot be read ({error}): use another output=") from error
-    if not (folder / STATE).is_file():
-        return None  # stopped before its first save: nothing to lose, nothing to continue
     changed = differences(earlier, tree)
     if changed:
         raise UserError(
