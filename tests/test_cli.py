@@ -139,3 +139,21 @@ def test_brackets_in_paths_are_printed(command, tiny, tmp_path, pairs):
 def test_setting_names_are_never_cut_short(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert "data.augmentation.horizontal_flip" in command("train", "--help").out
+
+
+def test_a_model_of_own_components_converts_with_their_folder_and_not_without(
+    command, tiny, tmp_path, pairs, monkeypatch
+):
+    package, own = tmp_path / "package", tmp_path / "mine" / "generator"
+    package.mkdir()
+    own.mkdir(parents=True)
+    (package / "ownnet.py").write_text("from translate.networks.unet import UNet\n\n\nclass Net(UNet):\n    pass\n")
+    monkeypatch.syspath_prepend(package)
+    (own / "net.yaml").write_text('_target_: "ownnet.Net"\n_partial_: true\nnum_downs: 3\nwidth: 2\n')
+    words = [word for word in tiny if not word.startswith("generator")]
+    assert command("train", *words, "generator=net", "steps=1", "--config-dir", own.parent).code == 0
+    run, out = tmp_path / "run", tmp_path / "out"
+    refused = command("convert", run, pairs, out)
+    assert refused.code == 2
+    assert "'ownnet.Net' may not be built" in refused.err
+    assert command("convert", run, pairs, out, "--config-dir", own.parent).code == 0

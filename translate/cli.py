@@ -116,6 +116,7 @@ def convert(
     ] = False,
     compare: Annotated[bool, typer.Option("--compare", help="also write comparison.png: input and output")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    config_dir: ConfigDir = None,
 ) -> None:
     """Convert an image or a whole folder with a trained model."""
     from translate.conversion.folder import convert_folder, plan
@@ -123,7 +124,8 @@ def convert(
 
     if resize not in ("native", "training"):
         raise UserError(f"--resize {resize} is not one of native, training")
-    translator = load_translator(checkpoint, accelerator=accelerator, resize=resize)  # type: ignore[arg-type]
+    trusted = trust(config_dir)
+    translator = load_translator(checkpoint, accelerator=accelerator, resize=resize, trusted=trusted)  # type: ignore[arg-type]
     channels = translator.model.target.channels
     tasks = plan(input, output, format=format, channels=channels)  # type: ignore[arg-type]
     if dry_run:
@@ -165,6 +167,7 @@ def evaluate(
         Optional[str], typer.Option(help="test, validation or train; default: test, else validation")
     ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    config_dir: ConfigDir = None,
 ) -> None:
     """Measure a model on pairs: L1, PSNR, SSIM, beside those of the input returned unchanged."""
     from translate.config import override_tree
@@ -172,7 +175,7 @@ def evaluate(
     from translate.evaluation.evaluate import MAY_CHANGE
     from translate.evaluation.evaluate import evaluate as measure
 
-    translator = load_translator(checkpoint, accelerator=accelerator)
+    translator = load_translator(checkpoint, accelerator=accelerator, trusted=trust(config_dir))
     composed = override_tree(translator.model.settings, words or [], may_change=MAY_CHANGE)
     translator.use_settings(composed.tree)
     evaluation = measure(translator, composed.tree, split)
@@ -214,6 +217,15 @@ def main() -> None:
         fail(f"{error.filename or 'the output'}: {error.strerror}. What was saved before is untouched", 2)
     except DivergenceError as error:
         fail(str(error), 1)
+
+
+def trust(config_dir: Path | None) -> tuple[str, ...]:
+    """The components of the user's own that a model may name because the user gave their folder."""
+    if config_dir is None:
+        return ()
+    from translate.config import own_targets
+
+    return own_targets(config_dir)
 
 
 def fail(message: str, code: int) -> None:

@@ -90,7 +90,7 @@ def compose_settings(words: Sequence[str], own: Path | None = None) -> Composed:
     config, names = _compose([*map(_text, overrides), *one_length(overrides)], own)
     _name_output(config, names)
     tree = _resolve(config)
-    allowed = LOCAL + tuple(_own_targets(own)) if own else LOCAL
+    allowed = LOCAL + own_targets(own)
     for path, node in components(tree):
         check_component(path, node, allowed)
     return Composed(to_settings(tree), tree, allowed)
@@ -315,9 +315,12 @@ def _text(override: Override) -> str:
     return str(override.input_line)
 
 
-def _own_targets(own: Path) -> set[str]:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in own.rglob("*.yaml"))
-    return set(re.findall(r"^\s*_target_:\s*([\w.]+)", text, re.MULTILINE))
+def own_targets(own: Path | None) -> tuple[str, ...]:
+    """What the yaml files of the user's own folder name with `_target_`: it may be built because the user chose it."""
+    if own is None:
+        return ()
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(own.rglob("*.yaml")))
+    return tuple(re.findall(r"""^\s*_target_:\s*["']?([\w.]+)""", text, re.MULTILINE))
 
 
 def _comments(path: Path, group: str) -> dict[str, str]:

@@ -120,8 +120,8 @@ def write_model(
     write_atomically(folder / WEIGHTS, lambda partial: save_file(plain, partial, metadata=metadata))
 
 
-def read_model(folder: Path) -> Model:
-    """Rebuild the model in `folder`.
+def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
+    """Rebuild the model in `folder`, of the toolkit's own components and those that `trusted` names besides.
 
     Raises:
         UserError: no model there, one that is damaged, of a newer format, or naming foreign code.
@@ -133,9 +133,13 @@ def read_model(folder: Path) -> Model:
         if not {source.dtype, target.dtype} <= FULL_RANGE.keys():
             raise ValueError("unknown pixel type")
         with torch.device("meta"):  # no memory, no initialisation: the weights come from the file
-            method = assemble(settings, source=source, target=target, discriminators=False)
+            method = assemble(
+                settings, source=source, target=target, allowed=(*TRUSTED, *trusted), discriminators=False
+            )
         model = Model(method, source, target, settings, steps)
         model.apply_test_behaviour()
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from error
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
         raise UserError(f"{folder / CONFIG} is damaged: {type(error).__name__}: {error}") from error
     try:

@@ -150,9 +150,12 @@ class Translator:
         return pixels, alpha if self.model.target.channels == 3 else None
 
 
-def load_translator(checkpoint: Path, *, accelerator: str = "auto", resize: Resize = "native") -> Translator:
-    """See `translate.load`."""
-    return Translator(read_model(find_model(checkpoint)), pick_device(accelerator), resize=resize)
+def load_translator(
+    checkpoint: Path, *, accelerator: str = "auto", resize: Resize = "native", trusted: tuple[str, ...] = ()
+) -> Translator:
+    """See `translate.load`; `trusted` names components of the user's own that the model may be built of."""
+    model = read_model(find_model(checkpoint), trusted=trusted)
+    return Translator(model, pick_device(accelerator), resize=resize)
 
 
 def pick_device(accelerator: str) -> torch.device:
