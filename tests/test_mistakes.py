@@ -202,3 +202,25 @@ def test_an_image_that_goes_bad_during_training(tiny, tmp_path, pairs, workers):
     assert ".png: cannot be decoded" in err
     assert "it was readable when training started" in err
     assert read_state(tmp_path / "run")["step"] >= 2
+
+
+def test_a_full_disk_is_named_also_when_a_library_reports_it_in_its_own_words(tmp_path, monkeypatch):
+    import shutil
+
+    from translate.files import write_atomically
+
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write(partial):
+        partial.write_text("half")
+        raise RuntimeError("iostream error")
+
+    with pytest.raises(RuntimeError, match="iostream"):
+        write_atomically(path, write)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=0))
+    with pytest.raises(OSError, match="No space left on device"):
+        write_atomically(path, write)
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]

@@ -1,10 +1,15 @@
 """Files that are never seen half written."""
 
+import errno
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+NO_ROOM = 2**20
+"""A disk with fewer free bytes than this is full."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], *, durable: bool = True) -> None:
@@ -24,8 +29,12 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, durable: bo
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
+        # Libraries report a full disk in words of their own.
+        is_full = not isinstance(error, OSError) and shutil.disk_usage(path.parent).free < NO_ROOM
         partial.unlink(missing_ok=True)
+        if is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
 
 

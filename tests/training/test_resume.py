@@ -159,3 +159,16 @@ def test_what_a_killed_save_left_is_swept_away(tiny, command, tmp_path):
     leftover.touch()
     assert command("train", *tiny, "steps=3").code == 0
     assert not leftover.exists()
+
+
+def test_a_lengthened_run_that_was_stopped_before_it_saved_again_is_not_taken_for_finished(
+    tiny, command, tmp_path, monkeypatch
+):
+    from translate.training import run
+
+    assert command("train", *tiny, "steps=2").code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "fit", lambda job, *args, **kwargs: job.step)
+        command("train", *tiny, "steps=4")
+    assert command("train", *tiny, "steps=4").code == 0
+    assert read_state(tmp_path / "run")["step"] == 4

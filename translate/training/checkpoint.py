@@ -1,6 +1,7 @@
 """The heavy training state: everything that exact resume needs, in one file that is replaced atomically."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ def save_state(
     optimizers: Mapping[str, torch.optim.Optimizer],
     average: WeightAverage | None,
     fingerprint: str,
+    length: tuple[int | None, float | None],
 ) -> None:
     """Write the state after `step` steps. Random draws need no place in it: each is a function of (seed, rank, step).
 
-    `fingerprint` tells which data it was trained on.
+    `fingerprint` tells which data it was trained on, `length` the steps and epochs that were asked for.
 
     Raises:
         OSError: the disk is full; the state written before is still there.
@@ -37,6 +39,7 @@ def save_state(
         "step": step,
         "total_steps": total_steps,
         "fingerprint": fingerprint,
+        "length": length,
         "networks": {name: network.state_dict() for name, network in networks.items()},
         "optimizers": {player: optimizer.state_dict() for player, optimizer in optimizers.items()},
         "average": {name: module.state_dict() for name, module in average.averages.items()} if average else {},
@@ -66,10 +69,19 @@ def read_state(folder: Path, *, counters_only: bool = False) -> dict[str, Any] |
     return state
 
 
-def read_progress(folder: Path) -> tuple[int, int] | None:
-    """(steps done, steps asked for) of the state in a run folder; None when there is none. Errors as `read_state`."""
+@dataclass(frozen=True)
+class Progress:
+    """How far a saved run is: steps done, steps to do, and the (steps, epochs) that were asked for."""
+
+    step: int
+    total_steps: int
+    length: tuple[int | None, float | None]
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """How far the run in a folder is; None when there is no state. Errors as `read_state`."""
     state = read_state(folder, counters_only=True)
-    return (state["step"], state["total_steps"]) if state else None
+    return Progress(state["step"], state["total_steps"], tuple(state["length"])) if state else None
 
 
 def restore_state(

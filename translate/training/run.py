@@ -73,8 +73,9 @@ def train(
     # All that can be refused is refused here, before other processes are launched and could wait for this one.
     earlier = open_run(folder, tree, resume=settings.resume, is_first=is_first_process())
     progress = read_progress(folder) if earlier else None
-    if progress and earlier and _asks_no_more(earlier, tree) and progress[0] >= progress[1]:
-        return Outcome(folder, *progress, None)
+    length = settings.steps, settings.epochs
+    if progress and progress.length == length and progress.step >= progress.total_steps:
+        return Outcome(folder, progress.step, progress.total_steps, None)
     data: PairedData = build(settings.data, allowed)
     data.inspect(settings.image_size, data_progress if is_first_process() else None).raise_problems()
     fabric = make_fabric(settings)
@@ -133,7 +134,7 @@ def train(
                 steps=step,
                 version=__version__,
             )
-            save_state(folder, step=step, total_steps=total_steps, **saved)
+            save_state(folder, step=step, total_steps=total_steps, length=length, **saved)
         fabric.barrier()
 
     if is_first:
@@ -370,10 +371,6 @@ def describe(
 def settings_tree(settings: Settings) -> dict[str, Any]:
     """The components of `settings` that make a method."""
     return {name: getattr(settings, name) for name in ("method", "generator", "discriminator", "objective")}
-
-
-def _asks_no_more(earlier: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
-    return all(earlier.get(key) == tree.get(key) for key in ("steps", "epochs"))
 
 
 def _cache_share(fabric: Fabric, data: PairedData) -> float:
