@@ -78,6 +78,7 @@ def train(
         return Outcome(folder, progress.step, progress.total_steps, None)
     data: PairedData = build(settings.data, allowed)
     data.inspect(settings.image_size, data_progress if is_first_process() else None).raise_problems()
+    check_networks(settings, data, allowed)
     fabric = make_fabric(settings)
     is_first = fabric.global_rank == 0
     continues = fabric.broadcast(progress is not None)
@@ -86,7 +87,6 @@ def train(
     method = assemble(
         settings_tree(settings), source=data.source, target=data.target, allowed=allowed, discriminators=True
     )
-    check_size(settings, method)
     dataset = data.dataset(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
     )
