@@ -20,6 +20,7 @@ TINY = [
     "generator=unet_64",
     "generator.num_downs=3",
     "generator.width=2",
+    "discriminator=patchgan",
     "discriminator.num_layers=1",
     "discriminator.width=2",
     "batch_size=2",
@@ -51,6 +52,48 @@ def draw_pairs(folder: Path, count: int, *, size: int = 20) -> Path:
 def pairs(tmp_path: Path) -> Path:
     """A data set of 12 side-by-side pairs of 20x20 pixels."""
     return draw_pairs(tmp_path / "pairs", 12)
+
+
+def draw_folders(root: Path, counts: dict[str, int], *, size: int = 20) -> Path:
+    """Folders of noise images, each with a shade of its own."""
+    generator = np.random.default_rng(0)
+    for place, (name, count) in enumerate(counts.items()):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            image = generator.integers(0, 128, (size, size, 3)) + 120 * place // max(len(counts) - 1, 1)
+            cv2.imwrite(str(root / name / f"image {index}.png"), image.astype(np.uint8))
+    return root
+
+
+@pytest.fixture
+def unpaired(tmp_path: Path) -> Path:
+    """A data set of two folders, 5 and 7 images of 20x20 pixels."""
+    return draw_folders(tmp_path / "unpaired", {"trainA": 5, "trainB": 7})
+
+
+@pytest.fixture
+def domains(tmp_path: Path) -> Path:
+    """A data set of two domains, dark and light, 6 images of 20x20 pixels each."""
+    return draw_folders(tmp_path / "domains", {"dark": 6, "light": 6})
+
+
+@pytest.fixture
+def tiny_for(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], list[str]]:
+    """KEY=VALUE words for a run of a method on data that it can train on."""
+
+    def words(method: str) -> list[str]:
+        from translate.build import LOCAL, resolve
+        from translate.config import compose_settings
+
+        target = compose_settings([f"method={method}", "data.root=somewhere"]).tree["method"]["_target_"]
+        data = {"Pair": "pairs", "Unpaired": "unpaired", "Labeled": "domains"}[
+            resolve(target, LOCAL).batch_type.__name__
+        ]
+        kind = {"pairs": "paired"}.get(data, data)
+        root = request.getfixturevalue(data)
+        return [f"method={method}", *TINY, f"data={kind}", f"data.root={root}", f"output={tmp_path / 'run'}"]
+
+    return words
 
 
 @pytest.fixture

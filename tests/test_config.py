@@ -4,8 +4,11 @@ import inspect
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
+from translate.batch import Labeled
 from translate.build import LOCAL, build, resolve
 from translate.config import (
     choices,
@@ -16,15 +19,15 @@ from translate.config import (
     explain_settings,
     groups,
 )
+from translate.domains import Domains, LabelSet
 from translate.errors import UserError
 from translate.model import assemble
 from translate.pixels import Side
-from translate.training.checkpoint import read_state
 
 DATA = ["data.root=somewhere"]
 EVERY = [(group, name) for group in groups() for name in choices(group)]
-DERIVED = {"in_channels", "out_channels", "step", "total_steps"}
-METHOD_PARTS = {"generator", "discriminator", "objective", "source_channels", "target_channels"}
+DERIVED = {"in_channels", "out_channels", "num_domains", "step", "total_steps"}
+METHOD_PARTS = {"generator", "discriminator", "objective", "source_channels", "target_channels", "domains"}
 
 
 def words_for(group: str, name: str) -> list[str]:
@@ -32,7 +35,8 @@ def words_for(group: str, name: str) -> list[str]:
     if (group, name) == ("objective", "wasserstein"):
         words.append("discriminator.norm=instance")
     if group == "data" or name == "demo":
-        return words + (DATA if name == "paired" else [])
+        roots = {"glyphs": [], "domains_joint": ["data.first.root=one", "data.second.root=two"]}
+        return words + roots.get(name, [] if name == "demo" else DATA)
     return words + DATA
 
 
@@ -42,7 +46,9 @@ def test_every_yaml_composes_and_builds(group, name):
     assert composed.settings.output.startswith("runs/")
     tiny = compose_settings([*words_for(group, name), "generator.width=1", "discriminator.width=1"])
     side = Side(3, "uint8", 0, 255)
-    assert assemble(tiny.tree, source=side, target=side, discriminators=True).size_multiple >= 1
+    is_labelled = resolve(tiny.tree["method"]["_target_"], LOCAL).batch_type is Labeled
+    domains = Domains((LabelSet(("a", "b"), "one_hot"),)) if is_labelled else None
+    assert assemble(tiny.tree, source=side, target=side, domains=domains).size_multiple >= 1
     build(tiny.settings.data, LOCAL)
     assert build(tiny.settings.schedule, LOCAL)(0, 10) == 1
     assert (
@@ -78,18 +84,29 @@ def test_every_setting_has_a_line_of_meaning(words):
 
 
 @pytest.mark.parametrize("name", choices("method"))
-def test_every_method_trains_continues_and_converts(name, tiny, command, tmp_path):
-    run = tmp_path / "run"
+def test_every_method_trains_continues_and_converts(name, tiny_for, command, tmp_path):
+    run, words = tmp_path / "run", tiny_for(name)
     for steps in (1, 2):
-        done = command("train", f"method={name}", *tiny, f"steps={steps}")
+        done = command("train", *words, f"steps={steps}", "schedule=constant")
         assert done.code == 0, done.err
-    straight = command(
-        "train", f"method={name}", *tiny, "steps=2", f"output={tmp_path / 'straight'}", "schedule=constant"
-    )
+    straight = command("train", *words, "steps=2", f"output={tmp_path / 'straight'}", "schedule=constant")
     assert straight.code == 0
-    assert read_state(run)["step"] == 2
-    assert command("convert", run, tmp_path / "pairs", tmp_path / "out").code == 0
-    assert len(list((tmp_path / "out").glob("*.png"))) == 12
+    first, second = (load_file(folder / "model" / "model.safetensors") for folder in (run, tmp_path / "straight"))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    (image,) = list(tmp_path.rglob("image 0*.png"))[:1]
+    to = ["--to", "all"] if name == "stargan" else []
+    assert command("convert", run, image.parent, tmp_path / "out", *to).code == 0
+    assert len(list((tmp_path / "out").rglob("image*.png"))) == len(list(image.parent.glob("*.png"))) * (2 if to else 1)
+
+
+def test_what_a_method_sets_for_its_own_component_is_left_out_for_another():
+    discriminator = compose_settings(["method=stargan", *DATA]).settings.discriminator
+    assert "norm" not in discriminator
+    discriminator = compose_settings(["method=stargan", "discriminator=patchgan", *DATA]).settings.discriminator
+    assert discriminator["norm"] == "instance"
+    assert "num_layers" not in compose_settings(["recipe=demo", "discriminator=pixel"]).settings.discriminator
+    with pytest.raises(UserError, match=r"discriminator\.num_layers is not a setting"):
+        compose_settings(["recipe=demo", "discriminator=pixel", "discriminator.num_layers=2"])
 
 
 def test_a_method_brings_its_own_defaults_and_words_win_over_them():

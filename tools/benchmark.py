@@ -182,7 +182,7 @@ def fresh_method(composed: Composed) -> Method:
     """The method on the CPU, with the same weights every time."""
     seed_everything(composed.settings.seed)
     tree = settings_tree(composed.settings)
-    return assemble(tree, source=SIDE, target=SIDE, allowed=composed.allowed, discriminators=True)
+    return assemble(tree, source=SIDE, target=SIDE, domains=None, allowed=composed.allowed)
 
 
 @contextmanager

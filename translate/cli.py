@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
@@ -16,7 +16,10 @@ from translate.errors import DivergenceError, UserError
 
 if TYPE_CHECKING:
     from translate.conversion.folder import Report
+    from translate.conversion.translator import Translator
     from translate.data.check import Inspection
+    from translate.evaluation.domains import DomainEvaluation
+    from translate.evaluation.pairs import PairEvaluation
 
 Item = TypeVar("Item")
 app = typer.Typer(
@@ -85,13 +88,11 @@ def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
     from translate.config import compose_settings
 
     composed = compose_settings(words, config_dir)
-    from translate.build import build
     from translate.data.preview import write_preview
-    from translate.training.run import check_networks, check_settings
+    from translate.training.run import check_networks, check_settings, look_at_data
 
     check_settings(composed.settings)
-    data = build(composed.settings.data, composed.allowed)
-    inspection = data.inspect(composed.settings.image_size, progress_bar("reading images"))
+    data, inspection = look_at_data(composed.settings, composed.allowed, progress_bar("reading images"))
     print_inspection(inspection)
     inspection.raise_problems(most=len(inspection.problems))
     check_networks(composed.settings, data, composed.allowed)
@@ -105,6 +106,15 @@ def convert(
     checkpoint: Annotated[Path, typer.Argument(help="a run folder or a model folder")],
     input: Annotated[Path, typer.Argument(help="an image or a folder of images")],
     output: Annotated[Path, typer.Argument(help="where the converted images go, in the same tree")],
+    to: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="DOMAIN", help="domain to translate into, '+smiling -young' for attributes, or all; repeatable"
+        ),
+    ] = None,
+    direction: Annotated[
+        Optional[str], typer.Option(help="AtoB or BtoA, for a model that translates both ways; default: as trained")
+    ] = None,
     format: Annotated[str, typer.Option(help="keep, png, jpeg, webp or tiff")] = "keep",
     batch_size: Annotated[Optional[int], typer.Option(help="images of one size run together", min=1)] = None,
     resize: Annotated[
@@ -125,9 +135,15 @@ def convert(
     if resize not in ("native", "training"):
         raise UserError(f"--resize {resize} is not one of native, training")
     trusted = trust(config_dir)
-    translator = load_translator(checkpoint, accelerator=accelerator, resize=resize, trusted=trusted)  # type: ignore[arg-type]
-    channels = translator.model.target.channels
-    tasks = plan(input, output, format=format, channels=channels)  # type: ignore[arg-type]
+    translator = load_translator(
+        checkpoint,
+        accelerator=accelerator,
+        resize=resize,  # type: ignore[arg-type]
+        direction=direction,  # type: ignore[arg-type]
+        trusted=trusted,
+    )
+    domains, channels = translator.requests(to or []), translator.target.channels
+    tasks = plan(input, output, format=format, channels=channels, domains=domains)  # type: ignore[arg-type]
     if dry_run:
         waiting = [task for task in tasks if overwrite or not task.output.exists()]
         for task in waiting:
@@ -139,6 +155,7 @@ def convert(
             translator,
             input,
             output,
+            to=domains,
             format=format,  # type: ignore[arg-type]
             batch_size=batch_size,
             overwrite=overwrite,
@@ -166,26 +183,40 @@ def evaluate(
     split: Annotated[
         Optional[str], typer.Option(help="test, validation or train; default: test, else validation")
     ] = None,
+    direction: Annotated[
+        Optional[str], typer.Option(help="AtoB or BtoA, for a model that translates both ways; default: as trained")
+    ] = None,
+    classifier_steps: Annotated[
+        int, typer.Option(help="most steps of training the classifier that judges domains", min=1)
+    ] = 1000,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     config_dir: ConfigDir = None,
 ) -> None:
-    """Measure a model on pairs: L1, PSNR, SSIM, beside those of the input returned unchanged."""
-    from translate.config import override_tree
+    """Measure a model: L1, PSNR, SSIM on pairs; for domains, whether a classifier sees what was asked for."""
     from translate.conversion.translator import load_translator
-    from translate.evaluation.evaluate import MAY_CHANGE
-    from translate.evaluation.evaluate import evaluate as measure
+    from translate.evaluation.domains import evaluate_domains
+    from translate.evaluation.pairs import evaluate_pairs
 
-    translator = load_translator(checkpoint, accelerator=accelerator, trusted=trust(config_dir))
-    composed = override_tree(translator.model.settings, words or [], may_change=MAY_CHANGE)
-    translator.use_settings(composed.tree)
-    evaluation = measure(translator, composed.tree, split)
-    table = Table("", *evaluation.mean, title=f"{len(evaluation.rows)} pairs of the {evaluation.split} split")
-    table.add_row("model", *(f"{value:.4f}" for value in evaluation.mean.values()))
-    if evaluation.identity:
-        table.add_row("input unchanged", *(f"{value:.4f}" for value in evaluation.identity.values()))
-    Console().print(table)
-    path = checkpoint / f"evaluation_{evaluation.split}.csv"
-    evaluation.write_csv(path)
+    translator = load_translator(
+        checkpoint,
+        accelerator=accelerator,
+        direction=direction,  # type: ignore[arg-type]
+        trusted=trust(config_dir),
+    )
+    settings = evaluation_settings(translator, words or [], config_dir)
+    translator.use_settings(settings)
+    if translator.model.domains is None:
+        pairs = evaluate_pairs(translator, settings, split, bar=progress_bar)
+        path = checkpoint / f"evaluation_{pairs.split}{f'_{direction}' * translator.is_reversed}.csv"
+        pairs.write_csv(path)
+        print_pairs(pairs)
+    else:
+        domains = evaluate_domains(
+            translator, settings, checkpoint, split, classifier_steps=classifier_steps, bar=progress_bar
+        )
+        path = checkpoint / f"evaluation_{domains.split}.csv"
+        domains.write_csv(path)
+        print_domains(domains)
     typer.echo(f"per image: {path}")
 
 
@@ -261,17 +292,79 @@ def print_settings(usage: str, words: list[str], config_dir: Path | None) -> Non
 def print_inspection(inspection: "Inspection") -> None:
     """What was found in a data set."""
     table = Table("what", "found")
-    for split, count in inspection.counts.items():
-        table.add_row(f"{split} pairs", str(count))
+    for what, count in inspection.counts.items():
+        table.add_row(what, str(count))
     for name, side in inspection.sides.items():
         if side is not None:
             kind = "label map, " if side.labels else ""
             table.add_row(
-                f"side {name}", f"{kind}{side.channels} channels, {side.dtype}, range {side.low:g} to {side.high:g}"
+                f"side {name}" if len(inspection.sides) > 1 else name,
+                f"{kind}{side.channels} channels, {side.dtype}, range {side.low:g} to {side.high:g}",
             )
     for (height, width), count in inspection.sizes.most_common(5):
         table.add_row("size", f"{width}x{height}: {count}")
     Console().print(table)
+
+
+def evaluation_settings(translator: "Translator", words: list[str], config_dir: Path | None) -> dict[str, Any]:
+    """The settings of a trained model with `words`, among which `data=NAME` puts another data set in place.
+
+    Raises:
+        UserError: a key or value that does not fit, or a direction that is not the trained one.
+    """
+    from translate.config import compose_settings, override_tree
+    from translate.evaluation.split import MAY_CHANGE
+
+    settings = translator.model.settings
+    trained = settings["data"].get("direction")
+    if any(word.startswith("data=") for word in words):
+        given = [word for word in words if word.startswith(("data=", "data."))]
+        sizes = [f"image_size={settings['image_size']}", *(word for word in words if word.startswith("image_size="))]
+        data = compose_settings([*given, *sizes], config_dir).tree["data"]
+        if trained and "direction" in data and not any(word.startswith("data.direction=") for word in given):
+            data["direction"] = trained
+        settings = {**settings, "data": data}
+        words = [word for word in words if word not in given]
+    tree = override_tree(settings, words, may_change=MAY_CHANGE).tree
+    if translator.model.method.is_reversible and tree["data"].get("direction") != trained:
+        raise UserError(
+            f"data.direction={tree['data'].get('direction')}, but this model was trained {trained}: leave it out, and "
+            "use --direction to choose the way to translate"
+        )
+    return tree
+
+
+def print_pairs(evaluation: "PairEvaluation") -> None:
+    """Mean metrics on pairs."""
+    table = Table("", *evaluation.mean, title=f"{len(evaluation.rows)} pairs of the {evaluation.split} split")
+    table.add_row("model", *(f"{value:.4f}" for value in evaluation.mean.values()))
+    if evaluation.identity:
+        table.add_row("input unchanged", *(f"{value:.4f}" for value in evaluation.identity.values()))
+    Console().print(table)
+
+
+def print_domains(evaluation: "DomainEvaluation") -> None:
+    """A row per domain and their mean, and what judged them."""
+    from rich.markup import escape
+
+    shares = ("recognized", "real")
+    metrics = [name for name in evaluation.mean if name not in shares]
+    table = Table("domain", "translations", "recognized", "real images recognized", *metrics)
+    table.title = f"translations of the {evaluation.split} split"
+
+    def add(name: str, count: str, row: Mapping[str, float]) -> None:
+        cells = [f"{row[share]:.1%}" if share in row else "-" for share in shares]
+        table.add_row(name, count, *cells, *(f"{row[metric]:.4f}" if metric in row else "-" for metric in metrics))
+
+    for request, row in evaluation.table.items():
+        add(escape(request), f"{row['translations']:.0f}", row)
+    table.add_section()
+    add("mean", "", evaluation.mean)
+    Console().print(table)
+    Console(highlight=False, soft_wrap=True, markup=False).print(
+        f"Recognized by a ResNet-18 trained for {evaluation.classifier_steps} steps on the training images, which saw "
+        "neither the model nor its translations."
+    )
 
 
 def progress_bar(what: str) -> Callable[[Iterable[Item], int], Iterable[Item]]:

@@ -178,6 +178,26 @@ def check_key(override: Override, config: DictConfig) -> None:
             node = None
 
 
+def drop_foreign_defaults(config: DictConfig, chosen: Mapping[str, str], typed: set[str], own: Path | None) -> None:
+    """Remove what a method or recipe sets for a component of its own choice from the component chosen instead.
+
+    So `method=cyclegan discriminator=pixel` works although the method's file sets the number of layers of a PatchGAN.
+    Keys that the component's own file or the user names stay, to be checked.
+    """
+    folders = [conf_directory(), *([own] if own else [])]
+    for group, name in chosen.items():
+        node = config._get_node(group) if group in config else None
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            continue
+        files = [folder / group / f"{name}.yaml" for folder in folders]
+        written = {str(key) for file in files if file.is_file() for key in OmegaConf.load(file)}
+        accepted = inspect.signature(resolve(node["_target_"], LOCAL + own_targets(own))).parameters
+        for key in [str(key) for key in node]:
+            is_foreign = not key.startswith("_") and key not in written and key not in accepted
+            if is_foreign and f"{group}.{key}" not in typed:
+                del node[key]
+
+
 def components(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every node with a `_target_`, by its dotted path."""
     for key, value in tree.items():
@@ -275,7 +295,7 @@ def override_tree(tree: Mapping[str, Any], words: Sequence[str], *, may_change: 
     return Composed(to_settings(changed), changed, LOCAL)
 
 
-def _compose(words: Iterable[str], own: Path | None) -> tuple[DictConfig, dict[str, str]]:
+def _compose(words: Sequence[str], own: Path | None) -> tuple[DictConfig, dict[str, str]]:
     """The configuration without Hydra's own part, and the name chosen in each group."""
     extra = [f"hydra.searchpath=[file://{own.resolve()}]"] if own else []
     try:
@@ -284,14 +304,18 @@ def _compose(words: Iterable[str], own: Path | None) -> tuple[DictConfig, dict[s
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(str(error).strip().splitlines()[0]) from error
     config = DictConfig({key: composed._get_node(key) for key in composed if key != "hydra"})
-    return config, dict(composed.hydra.runtime.choices)
+    chosen = dict(composed.hydra.runtime.choices)
+    drop_foreign_defaults(config, chosen, {word.partition("=")[0] for word in words}, own)
+    return config, chosen
 
 
 def _name_output(config: DictConfig, chosen: Mapping[str, str]) -> None:
     """Name the run folder where nobody did."""
     if config.output is None:
         data = config.data
-        is_given = not OmegaConf.is_missing(data, "root") and not OmegaConf.is_interpolation(data, "root")
+        is_given = (
+            "root" in data and not OmegaConf.is_missing(data, "root") and not OmegaConf.is_interpolation(data, "root")
+        )
         name = Path(str(data.root)).resolve().stem if is_given else chosen["data"]
         config.output = f"runs/{chosen['method']}_{name}"
 
@@ -299,7 +323,7 @@ def _name_output(config: DictConfig, chosen: Mapping[str, str]) -> None:
 def _resolve(config: DictConfig) -> dict[str, Any]:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
-        trial = "; to try the toolkit without images, recipe=demo" if missing[0] == "data.root" else ""
+        trial = "; to try the toolkit without images, recipe=demo" if missing[0].endswith("root") else ""
         raise UserError(f"{missing[0]} is not set: give {missing[0]}=...{trial}")
     try:
         tree: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -307,8 +331,16 @@ def _resolve(config: DictConfig) -> dict[str, Any]:
         raise UserError(str(error).strip().splitlines()[0]) from error
     tree["precision"] = str(tree["precision"])  # precision=32 is read as a number
     # A run is continued and evaluated from anywhere, so it must not depend on where it was started.
-    tree["data"]["root"] = str(Path(str(tree["data"]["root"])).expanduser().absolute())
+    _make_absolute(tree["data"])
     return tree
+
+
+def _make_absolute(data: dict[str, Any]) -> None:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            _make_absolute(value)
+        elif key in ("root", "label_file") and value is not None:
+            data[key] = str(Path(str(value)).expanduser().absolute())
 
 
 def _text(override: Override) -> str:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from translate.build import TRUSTED, build
+from translate.domains import Domains
 from translate.errors import UserError
 from translate.files import write_atomically, write_text
 from translate.methods.method import Method
@@ -36,6 +37,7 @@ class Model:
     method: Method
     source: Side
     target: Side
+    domains: Domains | None
     settings: dict[str, Any]
     steps: int
 
@@ -54,12 +56,12 @@ def assemble(
     *,
     source: Side,
     target: Side,
+    domains: Domains | None,
     allowed: tuple[str, ...] = TRUSTED,
-    discriminators: bool,
 ) -> Method:
     """Build the method that `settings` describe for images like `source` and `target`, with fresh weights.
 
-    Without `discriminators` it can translate but not play.
+    `domains` are what the images are labelled with, for a method that plays on labels.
 
     Raises:
         UserError: a component or setting that does not exist or may not be named.
@@ -68,10 +70,11 @@ def assemble(
         settings["method"],
         allowed,
         generator=build(settings["generator"], allowed),
-        discriminator=build(settings["discriminator"], allowed) if discriminators else None,
+        discriminator=build(settings["discriminator"], allowed),
         objective=build(settings["objective"], allowed),
         source_channels=source.channels,
         target_channels=target.channels,
+        **({} if domains is None else {"domains": domains}),
     )
     assert isinstance(method, Method)
     return method
@@ -98,6 +101,7 @@ def write_model(
     settings: Mapping[str, Any],
     source: Side,
     target: Side,
+    domains: Domains | None,
     steps: int,
     version: str,
 ) -> None:
@@ -112,6 +116,7 @@ def write_model(
         "translate_version": version,
         "source": source.as_dict(),
         "target": target.as_dict(),
+        "domains": domains.as_dict() if domains else None,
         "settings": settings,
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
@@ -132,11 +137,13 @@ def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
         source, target, settings = Side(**config["source"]), Side(**config["target"]), config["settings"]
         if not {source.dtype, target.dtype} <= FULL_RANGE.keys():
             raise ValueError("unknown pixel type")
+        domains = Domains.from_dict(config["domains"]) if config.get("domains") else None
         with torch.device("meta"):  # no memory, no initialisation: the weights come from the file
-            method = assemble(
-                settings, source=source, target=target, allowed=(*TRUSTED, *trusted), discriminators=False
-            )
-        model = Model(method, source, target, settings, steps)
+            method = assemble(settings, source=source, target=target, domains=domains, allowed=(*TRUSTED, *trusted))
+        for name, _ in list(method.named_children()):
+            if name not in method.translators:
+                delattr(method, name)
+        model = Model(method, source, target, domains, settings, steps)
         model.apply_test_behaviour()
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}") from error

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from translate.conversion.translator import Translator
-from translate.methods.method import Method, Turn
+from translate.methods.method import Method, Step, Turn
 from translate.model import Model, assemble, read_model, write_model
 from translate.pixels import Side
 
@@ -21,14 +21,14 @@ class Negative(Method):
     """Turns pixels into their negative; with other channels in the target, the mean of all into each of them."""
 
     players: ClassVar = {}
-    translators: ClassVar = ()
+    translators = ()
     size_multiple = 8  # type: ignore[assignment]
 
     def __init__(self, target_channels: int) -> None:
         super().__init__()
         self.target_channels = target_channels
 
-    def play(self, batch: Any) -> Iterator[Turn]:
+    def play(self, batch: Any, step: Step) -> Iterator[Turn]:
         raise NotImplementedError
 
     def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
@@ -48,8 +48,8 @@ def negative() -> Callable[..., Translator]:
 
     def make(source: Side = COLOR, target: Side | None = None, **settings: Any) -> Translator:
         target = source if target is None else target
-        settings = {"dropout_at_test": False, "seed": 0} | settings
-        return Translator(Model(Negative(target.channels), source, target, settings, 0), torch.device("cpu"))
+        settings = {"dropout_at_test": False, "seed": 0, "data": {}} | settings
+        return Translator(Model(Negative(target.channels), source, target, None, settings, 0), torch.device("cpu"))
 
     return make
 
@@ -83,7 +83,7 @@ def model_folder(tmp_path: Path, settings: dict[str, Any]) -> Callable[..., Path
     def make(source: Side = COLOR, target: Side = COLOR, *, double: bool = False, **changed: Any) -> Path:
         changed = settings | changed
         torch.manual_seed(0)
-        method = assemble(changed, source=source, target=target, discriminators=False)
+        method = assemble(changed, source=source, target=target, domains=None)
         tensors = (method.double() if double else method).generator.state_dict()
         folder = tmp_path / "model"
         write_model(
@@ -92,6 +92,7 @@ def model_folder(tmp_path: Path, settings: dict[str, Any]) -> Callable[..., Path
             settings=changed,
             source=source,
             target=target,
+            domains=None,
             steps=7,
             version="0.1.0",
         )

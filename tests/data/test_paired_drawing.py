@@ -10,8 +10,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from translate.batch import Pair
-from translate.data.paired import PairDataset, PairedData, collate
+from translate.data.paired import PairedData, PairItems
 from translate.data.sampler import StreamSampler
+from translate.data.source import collate
 
 Draw = Callable[..., np.ndarray]
 MakeData = Callable[..., PairedData]
@@ -43,12 +44,14 @@ def twins(draw: Draw, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def training(data: PairedData, *, seed: int = 0, cache_gib: float = 0.0) -> PairDataset:
+def training(data: PairedData, *, seed: int = 0, cache_gib: float = 0.0) -> PairItems:
     data.inspect(12).raise_problems()
-    return data.dataset("train", 12, seed=seed, augment=True, cache_gib=cache_gib)
+    items = data.items("train", 12, seed=seed, augment=True, cache_gib=cache_gib)
+    assert isinstance(items, PairItems)
+    return items
 
 
-def stream(dataset: PairDataset, *, workers: int = 0, first_step: int = 0) -> list[Pair]:
+def stream(dataset: PairItems, *, workers: int = 0, first_step: int = 0) -> list[Pair]:
     """Three epochs in batches of 3."""
     sampler = StreamSampler(size=len(dataset), batch_size=3, first_step=first_step, last_step=7, seed=0)
     return list(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate))
@@ -99,7 +102,7 @@ def test_images_of_one_epoch_are_cropped_differently(draw: Draw, paired: MakeDat
 def test_without_augmentation_every_epoch_is_the_same(folder: Path, paired: MakeData) -> None:
     data = paired(folder, augmentation=EVERYTHING)
     data.inspect(12).raise_problems()
-    dataset = data.dataset("train", 12, seed=0, augment=False)
+    dataset = data.items("train", 12, seed=0, augment=False)
     assert_equal([dataset[0, 3]], [dataset[5, 3]])
 
 
@@ -159,7 +162,7 @@ def test_the_cache_changes_nothing(folder: Path, paired: MakeData) -> None:
     data = paired(folder, augmentation=EVERYTHING)
     cached = training(data, cache_gib=0.001)
     assert_equal(stream(cached), stream(training(data)))
-    assert len(cached.cache) == 7
+    assert len(cached.cache.images) == 7
     assert_equal(stream(cached), stream(training(data)))
 
 
@@ -170,8 +173,8 @@ def test_the_cache_stays_in_its_room(folder: Path, paired: MakeData, room: float
     dataset = training(data, cache_gib=room * bytes_of_a_pair / 2**30)
     for index in range(7):
         dataset[0, index]
-    assert len(dataset.cache) == min(int(room), 7)
-    assert sum(image.nbytes for pair in dataset.cache.values() for image in pair) <= room * bytes_of_a_pair
+    assert len(dataset.cache.images) == min(int(room), 7)
+    assert sum(image.nbytes for pair in dataset.cache.images.values() for image in pair) <= room * bytes_of_a_pair
 
 
 def test_the_cache_is_not_written_to(draw: Draw, paired: MakeData, tmp_path: Path) -> None:
@@ -179,7 +182,7 @@ def test_the_cache_is_not_written_to(draw: Draw, paired: MakeData, tmp_path: Pat
         draw(tmp_path / side / "1.png", (12, 12, 1))
     data = paired(tmp_path)
     data.inspect(12).raise_problems()
-    dataset = data.dataset("train", 12, seed=0, augment=False, cache_gib=1.0)
+    dataset = data.items("train", 12, seed=0, augment=False, cache_gib=1.0)
     before = dataset[0, 0].source.clone()
     dataset[0, 0].source.zero_()
     assert torch.equal(dataset[0, 0].source, before)

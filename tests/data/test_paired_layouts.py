@@ -30,7 +30,7 @@ def found(data: PairedData) -> dict[str, list[str]]:
     """The names of the pairs per split; each pair is loaded and must be a negative."""
     data.inspect(8).raise_problems()
     for split, pairs in data.splits.items():
-        dataset = data.dataset(split, 8, seed=0, augment=False) if pairs else []
+        dataset = data.items(split, 8, seed=0, augment=False) if pairs else []
         for index in range(len(dataset)):
             source, target = dataset[0, index]
             assert source.shape == (3, 8, 8)
@@ -147,7 +147,7 @@ def test_sides_may_differ_in_everything(draw: Draw, paired: MakeData, tmp_path: 
     if direction == "BtoA":
         sides, images = sides[::-1], images[::-1]
     assert [data.source, data.target] == sides
-    for tensor, image in zip(data.dataset("train", 8, seed=0, augment=True)[0, 0], images, strict=True):
+    for tensor, image in zip(data.items("train", 8, seed=0, augment=True)[0, 0], images, strict=True):
         np.testing.assert_array_equal(tensor.numpy().transpose(1, 2, 0), image)
 
 
@@ -155,7 +155,7 @@ def test_side_by_side_can_be_reversed(draw: Draw, paired: MakeData, tmp_path: Pa
     image = draw(tmp_path / "1.png", (8, 16, 3))
     data = paired(tmp_path, direction="BtoA")
     data.inspect(8).raise_problems()
-    source, target = data.dataset("train", 8, seed=0, augment=False)[0, 0]
+    source, target = data.items("train", 8, seed=0, augment=False)[0, 0]
     np.testing.assert_array_equal(source, image[:, 8:].transpose(2, 0, 1))
     np.testing.assert_array_equal(target, image[:, :8].transpose(2, 0, 1))
 
@@ -163,7 +163,7 @@ def test_side_by_side_can_be_reversed(draw: Draw, paired: MakeData, tmp_path: Pa
 def first_a(data: PairedData, size: int = 8) -> list[np.ndarray]:
     """Every training image of side A as (H, W, C), not augmented."""
     data.inspect(size).raise_problems()
-    dataset = data.dataset("train", size, seed=0, augment=False)
+    dataset = data.items("train", size, seed=0, augment=False)
     return [dataset[0, index].source.numpy().transpose(1, 2, 0) for index in range(len(dataset))]
 
 
@@ -227,7 +227,7 @@ def test_resizing_a_label_map_makes_no_new_labels(
     settings = {"resize": "stretch", "load_size": size + 3, "rotation": 30.0}
     data = paired(tmp_path, labels="A", augmentation=settings)
     data.inspect(size).raise_problems()
-    source, target = data.dataset("train", size, seed=0, augment=augment)[0, 0]
+    source, target = data.items("train", size, seed=0, augment=augment)[0, 0]
     assert set(np.unique(source)) == {0, 10, 200}
     assert len(np.unique(target)) > 3
 

@@ -105,8 +105,8 @@ def test_channels_and_types_that_do_not_mix(draw: Draw, paired: MakeData, tmp_pa
         paired(tmp_path).inspect(10),
         tmp_path,
         {
-            "A/5.tif": "has 5 channels, but side A has 3 (convert the file, or set data.channels_a)",
-            "A/f.tif": "has float32 pixels, but others of side A have uint16",
+            "A/5.tif": "has 5 channels, but the images of side A have 3 (convert the file, or set data.channels_a)",
+            "A/f.tif": "has float32 pixels, but other images of side A have uint16",
         },
     )
 
@@ -117,7 +117,7 @@ def test_channels_that_the_user_set_count(draw: Draw, paired: MakeData, tmp_path
     assert_problems(
         paired(tmp_path, channels_a=1, channels_b=4).inspect(10),
         tmp_path,
-        {"B/1.tif": "has 2 channels, but side B has 4"},
+        {"B/1.tif": "has 2 channels, but the images of side B have 4 (convert the file, or set data.channels_b)"},
     )
 
 
@@ -163,7 +163,7 @@ def test_an_inspection_counts_what_it_found(draw: Draw, paired: MakeData, tmp_pa
     for name, shape in (("train/1", (12, 24, 3)), ("train/2", (12, 24, 1)), ("val/3", (20, 60, 3))):
         draw(tmp_path / f"{name}.png", shape)
     inspection = paired(tmp_path).inspect(10)
-    assert inspection.counts == {"train": 2, "validation": 1, "test": 0}
+    assert inspection.counts == {"train pairs": 2, "validation pairs": 1, "test pairs": 0}
     assert inspection.sizes == Counter({(12, 12): 2, (20, 30): 1})
 
 
@@ -203,4 +203,4 @@ def test_a_file_that_vanishes_after_the_inspection_is_named(draw: Draw, paired: 
     data.inspect(10).raise_problems()
     (tmp_path / "1.png").unlink()
     with pytest.raises(UserError, match=r"1\.png.*cannot be opened"):
-        data.dataset("train", 10, seed=0, augment=True)[0, 0]
+        data.items("train", 10, seed=0, augment=True)[0, 0]

@@ -1,13 +1,13 @@
 """Metrics of single images against values worked out by hand and a plain NumPy SSIM."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from translate.evaluation.evaluate import quantize
-from translate.evaluation.metrics import paired_metrics
+from translate.evaluation.metrics import mean_of, paired_metrics, quantize, write_rows
 from translate.pixels import Side
 
 
@@ -100,3 +100,16 @@ def test_quantizing_leaves_the_images_as_they_are() -> None:
     images = torch.tensor([0.1, 0.2])
     quantize(images, Side(1, "uint8", 0, 255))
     torch.testing.assert_close(images, torch.tensor([0.1, 0.2]))
+
+
+# --- tables ---
+
+
+def test_the_mean_of_a_metric_is_over_the_rows_that_have_it() -> None:
+    assert mean_of([{"l1": 1.0, "ssim": 0.5}, {"l1": 3.0}]) == {"l1": 2.0, "ssim": 0.5}
+    assert mean_of([]) == {}
+
+
+def test_a_table_has_all_columns_and_leaves_open_what_a_row_lacks(tmp_path: Path) -> None:
+    write_rows(tmp_path / "table.csv", [{"name": "a", "seen": 1}, {"name": "b, c", "seen": 0, "l1": 0.25}])
+    assert (tmp_path / "table.csv").read_text() == 'name,seen,l1\na,1,\n"b, c",0,0.250000\n'

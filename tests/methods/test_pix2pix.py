@@ -1,25 +1,17 @@
 """Pix2Pix: the recorded trajectory of the reference, and what the paper leaves to settings."""
 
-import json
-import os
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from translate.batch import Pair
 from translate.errors import UserError
-from translate.methods.method import frozen
+from translate.methods.method import Step, frozen
 from translate.methods.pix2pix import Pix2Pix
 from translate.networks.patchgan import PatchGAN
 from translate.networks.unet import UNet
 from translate.objectives.adversarial import hinge, nonsaturating, wasserstein
-
-FOLDER = Path(os.environ.get("TRANSLATE_PARITY", Path(__file__).parent.parent / "parity"))
-RECORDED = FOLDER / "training" / "pix2pix_vanilla"
-STEPS = json.loads((RECORDED / "losses.json").read_text())["losses"]
 
 
 def small(**settings):
@@ -35,7 +27,8 @@ def batch(size=8):
     return Pair(torch.rand(2, 2, size, size) * 2 - 1, torch.rand(2, 1, size, size) * 2 - 1)
 
 
-def test_every_loss_of_every_step_is_the_recorded_one():
+def test_every_loss_of_every_step_is_the_recorded_one(recording, player):
+    recorded = recording("pix2pix_vanilla")
     method = Pix2Pix(
         generator=partial(UNet, num_downs=7, width=4),
         discriminator=partial(PatchGAN, width=4),
@@ -43,20 +36,11 @@ def test_every_loss_of_every_step_is_the_recorded_one():
         source_channels=3,
         target_channels=3,
     ).double()
-    for name, file in (("generator", "initial_net_G.pth"), ("discriminator", "initial_net_D.pth")):
-        getattr(method, name).load_state_dict(torch.load(RECORDED / file, weights_only=True))
-    optimizers = {
-        player: torch.optim.Adam(getattr(method, player).parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
-        for player in method.players
-    }
-    batches = load_file(RECORDED / "batches.safetensors")
-    for step, expected in enumerate(STEPS):
-        losses = {}
-        for turn in method.play(Pair(batches[f"step{step}_A"].double(), batches[f"step{step}_B"].double())):
-            optimizers[turn.player].zero_grad()
-            sum(turn.losses.values()).backward()
-            optimizers[turn.player].step()
-            losses |= {name: loss.item() for name, loss in turn.losses.items()}
+    recorded.load(method.generator, "initial_net_G.pth")
+    recorded.load(method.discriminator, "initial_net_D.pth")
+    playing = player(method, lr=2e-4)
+    for step, expected in enumerate(recorded.losses):
+        losses = playing.play(Pair(recorded.tensor(step, "A"), recorded.tensor(step, "B")), Step(step))
         assert losses["generator_adversarial"] == pytest.approx(expected["G_GAN"], abs=1e-8)
         assert losses["generator_l1"] == pytest.approx(expected["G_L1"], abs=1e-8)
         # The reference logs the discriminator's losses before halving their sum.
@@ -67,7 +51,7 @@ def test_every_loss_of_every_step_is_the_recorded_one():
 
 def test_each_turn_gives_gradients_to_its_player_alone():
     method = small()
-    for turn in method.play(batch()):
+    for turn in method.play(batch(), Step()):
         method.zero_grad(set_to_none=True)
         sum(turn.losses.values()).backward()
         for name, network in method.named_children():
@@ -80,21 +64,21 @@ def test_each_turn_gives_gradients_to_its_player_alone():
 def test_the_discriminator_sees_the_source_when_conditional(conditional, channels):
     method = small(conditional=conditional)
     assert method.discriminator.model[0].in_channels == channels
-    assert [turn.player for turn in method.play(batch())] == ["discriminator", "generator"]
+    assert [turn.player for turn in method.play(batch(), Step())] == ["discriminator", "generator"]
 
 
 def test_l1_is_weighted():
     torch.manual_seed(0)
     method, images = small(l1_weight=3.0), batch()
     expected = 3 * (method.generator(images.source) - images.target).abs().mean()
-    turns = list(method.play(images))
+    turns = list(method.play(images, Step()))
     torch.testing.assert_close(turns[1].losses["generator_l1"], expected)
 
 
 def test_wasserstein_really_adds_its_penalty():
-    turns = list(small(objective=wasserstein(gradient_penalty=7.0), norm="instance").play(batch()))
+    turns = list(small(objective=wasserstein(gradient_penalty=7.0), norm="instance").play(batch(), Step()))
     assert turns[0].losses["discriminator_penalty"] > 0
-    assert "discriminator_penalty" not in next(small(objective=hinge()).play(batch())).losses
+    assert "discriminator_penalty" not in next(small(objective=hinge()).play(batch(), Step())).losses
 
 
 def test_a_penalty_refuses_batch_norm():
@@ -102,16 +86,12 @@ def test_a_penalty_refuses_batch_norm():
         small(objective=wasserstein())
 
 
-def test_without_a_discriminator_it_translates():
-    method = Pix2Pix(
-        generator=partial(UNet, num_downs=2, width=2),
-        discriminator=None,
-        objective=nonsaturating(),
-        source_channels=2,
-        target_channels=1,
-    )
-    assert method.translate(torch.zeros(1, 2, 8, 8)).shape == (1, 1, 8, 8)
-    assert method.size_multiple == 4
+def test_a_domain_or_the_way_back_is_refused():
+    method = small()
+    with pytest.raises(UserError, match="'zebra' was asked for, but this model translates into one kind"):
+        method.translate(torch.zeros(1, 2, 8, 8), "zebra")
+    with pytest.raises(UserError, match="a Pix2Pix model translates one way alone"):
+        method.translate_back(torch.zeros(1, 1, 8, 8))
 
 
 def test_frozen_gives_back_only_what_it_took():

@@ -60,7 +60,7 @@ def linear_critic(weight):
 def test_penalty_of_a_linear_critic_is_its_slope_minus_one_squared():
     critic = linear_critic([[3.0, 0.0], [0.0, 4.0]])  # gradient of norm 5 everywhere
     real, fake = torch.randn(2, 3, 1, 2, 2, dtype=torch.float64)
-    assert gradient_penalty(critic, real, fake, torch.rand(3, 1, 1, 1)).item() == pytest.approx(16)
+    assert gradient_penalty(critic, real, fake, torch.rand(3)).item() == pytest.approx(16)
 
 
 def test_penalty_reaches_the_critic_and_its_gradient_is_right():

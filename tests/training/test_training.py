@@ -1,7 +1,6 @@
 """What a run does and shows: files, averages, clipping, precision, and stopping on a NaN."""
 
 import json
-from pathlib import Path
 
 import cv2
 import pytest
@@ -161,27 +160,3 @@ def test_wandb_that_breaks_does_not_break_the_run(tiny, command, monkeypatch, tm
     assert done.code == 0
     assert "no room for tracking" in done.err
     assert read_state(tmp_path / "run")["step"] == 2
-
-
-def test_two_processes_train_one_model_and_one_writes(tiny, tmp_path):
-    import subprocess
-    import sys
-
-    words = [word for word in tiny if not word.startswith("output=")]
-    run = tmp_path / "two"
-    command = [
-        sys.executable,
-        "-m",
-        "translate",
-        "train",
-        *words,
-        f"output={run}",
-        "devices=2",
-        "steps=3",
-        "log_every=1",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    rows = read_metrics(Path(run) / "metrics.jsonl")
-    assert [(row["step"], row["images"]) for row in rows] == [(1, 4), (2, 8), (3, 12)]
-    assert done.stdout.count("Finished: 3 steps") == 1

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from translate.data.image import EXTENSIONS, TYPES, ImageError, can_hold, list_i
 from translate.errors import UserError
 from translate.files import write_text
 from translate.picture import title_row, to_display
+from translate.pixels import Side
 
 Format = Literal["keep", "png", "jpeg", "webp", "tiff"]
 FORMATS: dict[str, str | None] = {"keep": None, "png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
@@ -65,12 +66,21 @@ class Task:
 
     input: Path
     output: Path
+    domain: str | None = None
 
 
-def plan(input_path: Path, output: Path, *, format: Format = "keep", channels: int | None = None) -> list[Task]:
+def plan(
+    input_path: Path,
+    output: Path,
+    *,
+    format: Format = "keep",
+    channels: int | None = None,
+    domains: Sequence[str] = (),
+) -> list[Task]:
     """What would be converted into what: the images of a folder, or one image into a file or a folder.
 
-    `channels` of the results, where known, settle the extension of those that the input's format cannot hold.
+    Several `domains` become a folder each in `output`. `channels` of the results, where known, settle the extension
+    of those that the input's format cannot hold.
 
     Raises:
         UserError: there is nothing to convert, output lies in input, or two inputs would become one output.
@@ -80,12 +90,21 @@ def plan(input_path: Path, output: Path, *, format: Format = "keep", channels: i
     suffix = FORMATS[format]
     if not input_path.exists():
         raise UserError(f"INPUT {input_path} does not exist: give an image or a folder of images")
+    if len(domains) > 1:
+        if output.suffix.lower() in EXTENSIONS:
+            raise UserError(f"OUTPUT {output} is one image, but {len(domains)} domains were asked for: give a folder")
+        places = {domain: output / domain.replace("/", "_") for domain in domains}
+        return [
+            task
+            for domain, place in places.items()
+            for task in plan(input_path, place, format=format, channels=channels, domains=[domain])
+        ]
+    domain = domains[0] if domains else None
     if input_path.is_file():
         is_named = output.suffix.lower() in EXTENSIONS
         target = output if is_named else output / input_path.name
-        return [
-            Task(input_path, _settled(target if is_named or suffix is None else target.with_suffix(suffix), channels))
-        ]
+        named = target if is_named or suffix is None else target.with_suffix(suffix)
+        return [Task(input_path, _settled(named, channels), domain)]
     if output.is_file():
         raise UserError(f"OUTPUT {output} is a file, but INPUT {input_path} is a folder: give a folder")
     inside = output.resolve()
@@ -97,7 +116,7 @@ def plan(input_path: Path, output: Path, *, format: Format = "keep", channels: i
     if not names:
         raise UserError(f"INPUT {input_path} holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
     tasks = [
-        Task(input_path / name, _settled(output / (name.with_suffix(suffix) if suffix else name), channels))
+        Task(input_path / name, _settled(output / (name.with_suffix(suffix) if suffix else name), channels), domain)
         for name in names
     ]
     inputs: dict[Path, Path] = {}
@@ -126,7 +145,7 @@ def convert_folder(
     input_path: Path,
     output: Path,
     *,
-    domain: str | None = None,
+    to: Sequence[str] = (),
     format: Format = "keep",
     batch_size: int | None = None,
     overwrite: bool = False,
@@ -135,6 +154,7 @@ def convert_folder(
 ) -> Report:
     """Convert every image below `input_path` into the same place below `output`; see `plan` for the names.
 
+    `to` names the domains of a multi-domain model, as `Domains.requests` takes them; several get a folder each.
     Images of one size are run together. Pixel type and transparency stay; a result that the input's format cannot
     hold (RGB from a `.pgm`, say) is written as `.png`, or else as `.tif`. Images whose output exists are left alone
     unless `overwrite`. `progress` is called after every image.
@@ -142,12 +162,13 @@ def convert_folder(
     Raises:
         UserError: see `plan`; or nothing more can be written (disk full, no permission). Finished outputs stay.
     """
-    tasks = plan(input_path, output, format=format, channels=translator.model.target.channels)
+    domains = translator.requests(to)
+    tasks = plan(input_path, output, format=format, channels=translator.target.channels, domains=domains)
     report = Report() if progress is None else Report(progress=progress)
-    folder = output if input_path.is_dir() else tasks[0].output.parent
+    folder = output if input_path.is_dir() or len(domains) > 1 else tasks[0].output.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sheet: dict[Path, tuple[np.ndarray, np.ndarray]] = {}
+        sheet: dict[Path, dict[str, np.ndarray]] = {}
         with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as writers:
             writing: deque[tuple[Task, Future[Path]]] = deque()
             for group in _batches(
@@ -155,9 +176,10 @@ def convert_folder(
                 batch_size or (1 if translator.device.type == "cpu" else 8),
                 report,
             ):
-                for task, image, result in _run(translator, group, domain, report):
-                    if compare and len(sheet) < COMPARED:
-                        sheet[task.input] = _side_by_side(translator, image, result)
+                for task, image, result in _run(translator, group, report):
+                    if compare and (len(sheet) < COMPARED or task.input in sheet):
+                        row = sheet.setdefault(task.input, {"input": _displayed(image, translator.source)})
+                        row[task.domain or "output"] = _displayed(result, translator.target)
                     writing.append((task, writers.submit(_write, task, result)))
                 while len(writing) > AHEAD:
                     _collect(writing.popleft(), report)
@@ -205,13 +227,13 @@ def _read_ahead(readers: ThreadPoolExecutor, tasks: Iterable[Task]) -> Iterator[
 def _batches(
     images: Iterable[tuple[Task, np.ndarray | ImageError]], batch_size: int, report: Report
 ) -> Iterator[list[tuple[Task, np.ndarray]]]:
-    """Group images of one shape and type; what waits for company is bounded."""
-    groups: dict[tuple[tuple[int, ...], str], list[tuple[Task, np.ndarray]]] = defaultdict(list)
+    """Group images of one shape, type and domain; what waits for company is bounded."""
+    groups: dict[tuple[object, ...], list[tuple[Task, np.ndarray]]] = defaultdict(list)
     for task, image in images:
         if isinstance(image, ImageError):
             report.add_failure(task.input, image)
             continue
-        key = image.shape, str(image.dtype)
+        key = image.shape, str(image.dtype), task.domain
         groups[key].append((task, image))
         if len(groups[key]) == batch_size:
             yield groups.pop(key)
@@ -221,17 +243,17 @@ def _batches(
 
 
 def _run(
-    translator: Translator, group: Sequence[tuple[Task, np.ndarray]], domain: str | None, report: Report
+    translator: Translator, group: Sequence[tuple[Task, np.ndarray]], report: Report
 ) -> Iterator[tuple[Task, np.ndarray, np.ndarray]]:
     """Translate a group; if one of its images does not suit the model, each on its own."""
     try:
-        results = translator.translate_batch([image for _, image in group], domain)
+        results = translator.translate_batch([image for _, image in group], group[0][0].domain)
     except ImageError as error:
         if len(group) == 1:
             report.add_failure(group[0][0].input, error)
         else:
             for member in group:
-                yield from _run(translator, [member], domain, report)
+                yield from _run(translator, [member], report)
         return
     for (task, image), result in zip(group, results, strict=True):
         yield task, image, result
@@ -265,21 +287,22 @@ def _write_failures(path: Path, report: Report) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
-def _side_by_side(translator: Translator, image: np.ndarray, result: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    dtype = str(image.dtype)
-    before = to_display(image, *translator.model.source.range_for(dtype))
-    return before, to_display(result, *translator.model.target.range_for(dtype))
+def _displayed(image: np.ndarray, side: Side) -> np.ndarray:
+    return to_display(image, *side.range_for(str(image.dtype)))
 
 
-def _write_comparison(path: Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Path:
-    """A sheet of inputs and outputs side by side, each fitted into a square of at most 256 pixels."""
-    side = min(256, max(max(image.shape[:2]) for pair in pairs for image in pair))
-    columns = min(3 if side > 128 else 4, len(pairs))
-    cells = [np.concatenate([_fit(image, side) for image in pair], axis=1) for pair in pairs]
-    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
-    rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
-    titles = title_row(["input", "output"] * columns, rows[0].shape[1])
-    write_image(path, np.concatenate([titles, *rows]))
+def _write_comparison(path: Path, rows: Sequence[Mapping[str, np.ndarray]]) -> Path:
+    """A sheet of inputs and what became of them, each fitted into a square of at most 256 pixels."""
+    side = min(256, max(max(image.shape[:2]) for row in rows for image in row.values()))
+    titles = list(dict.fromkeys(title for row in rows for title in row))
+    per_line = min(max((6 if side > 128 else 8) // len(titles), 1), len(rows))
+    blank = np.full((side + 4, side + 4, 3), 255, np.uint8)
+    cells = [
+        np.concatenate([_fit(row[title], side) if title in row else blank for title in titles], axis=1) for row in rows
+    ]
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % per_line)
+    lines = [np.concatenate(cells[start : start + per_line], axis=1) for start in range(0, len(cells), per_line)]
+    write_image(path, np.concatenate([title_row(titles * per_line, lines[0].shape[1]), *lines]))
     return path
 
 

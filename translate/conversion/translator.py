@@ -20,20 +20,35 @@ if TYPE_CHECKING:
     from translate.conversion.folder import Report
 
 Resize = Literal["native", "training"]
+Direction = Literal["AtoB", "BtoA"]
 
 
 class Translator:
     """Translates images. Made by `translate.load`.
 
     Attributes:
-        model: the method and what its sides look like.
+        model: the method and what it was made from.
+        source: what the images to translate look like.
+        target: what they become.
         device: where it runs.
         resize: `native` translates at the image's own size; `training` shrinks or enlarges it to the size the model
             was trained at, translates, and resizes the result back.
     """
 
-    def __init__(self, model: Model, device: torch.device, *, resize: Resize = "native") -> None:
+    def __init__(
+        self, model: Model, device: torch.device, *, resize: Resize = "native", direction: Direction | None = None
+    ) -> None:
+        trained = model.settings["data"].get("direction", "AtoB")
+        if direction not in (None, "AtoB", "BtoA"):
+            raise UserError(f"direction={direction} is not one of AtoB, BtoA")
+        self.is_reversed = direction not in (None, trained)
+        if self.is_reversed and not model.method.is_reversible:
+            raise UserError(
+                f"direction={direction}: this {type(model.method).__name__} model was trained {trained} and translates "
+                "one way alone; a CycleGAN translates both"
+            )
         self.model = model
+        self.source, self.target = (model.target, model.source) if self.is_reversed else (model.source, model.target)
         self.device = device
         self.resize: Resize = resize
         model.method.to(device)
@@ -65,6 +80,26 @@ class Translator:
         self.model = replace(self.model, settings=settings)
         self.model.apply_test_behaviour()
 
+    def requests(self, words: Sequence[str]) -> list[str]:
+        """What the domains asked for are called in the model, `all` spelled out; empty for a model without domains.
+
+        Raises:
+            UserError: a domain is missing, unknown, or asked of a model that has none.
+        """
+        domains = self.model.domains
+        if domains is None:
+            if words:
+                raise UserError(f"the domain {words[0]!r} was asked for, but this model has no domains")
+            return []
+        if not words:
+            signed = any(labels.kind == "attributes" for labels in domains.sets)
+            example = f"+{domains.names[0]}" if signed else domains.names[0]
+            raise UserError(
+                f"this model translates into several domains: name one, as {example}, or all. "
+                f"Its domains are {', '.join(domains.names)}"
+            )
+        return domains.requests(words)
+
     def convert_folder(self, input_path: str | Path, output: str | Path, **options: Any) -> "Report":
         """Convert a folder of images; options and errors as in `translate.conversion.folder.convert_folder`."""
         from translate.conversion.folder import convert_folder
@@ -83,7 +118,7 @@ class Translator:
         """
         parts = [self._split_alpha(image) for image in images]
         dtype = str(images[0].dtype)
-        source, target = self.model.source, self.model.target
+        source, target = self.source, self.target
         low, high = source.range_for(dtype)
         pixels = np.stack([part for part, _ in parts]).transpose(0, 3, 1, 2)
         batch = normalize(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device), low, high)
@@ -101,23 +136,27 @@ class Translator:
         back."""
         height, width = batch.shape[2:]
         if self.resize == "training":
-            batch = _resize(batch, *self._training_size(height, width), labels=self.model.source.labels)
-        return _resize(self._run(batch, domain), height, width, labels=self.model.target.labels)
+            batch = _resize(batch, *self._training_size(height, width), labels=self.source.labels)
+        return _resize(self._run(batch, domain), height, width, labels=self.target.labels)
 
     def _run(self, batch: Tensor, domain: str | None) -> Tensor:
         method = self.model.method
+
+        def translate(images: Tensor) -> Tensor:
+            return method.translate_back(images) if self.is_reversed else method.translate(images, domain)
+
         height, width = batch.shape[2:]
         down, right = (max(-side % method.size_multiple, method.min_size - side) for side in (height, width))
         padded = reflect(batch, down, right)
         if not self.model.settings["dropout_at_test"]:
-            output = method.translate(padded, domain)
+            output = translate(padded)
         else:
             # One by one from the same seed: an image's result depends neither on its batch nor on chance.
             outputs = []
             with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
                 for image in torch.split(padded, 1):
                     torch.manual_seed(self.model.settings["seed"])
-                    outputs.append(method.translate(image, domain))
+                    outputs.append(translate(image))
             output = torch.cat(outputs)
         return output[..., :height, :width]
 
@@ -133,7 +172,7 @@ class Translator:
 
     def _split_alpha(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Pixels as the model takes them, and the transparency that goes around it."""
-        wanted = self.model.source.channels
+        wanted = self.source.channels
         dtype = str(image.dtype)
         if dtype not in FULL_RANGE or image.ndim != 3 or not image.size:
             raise ImageError(
@@ -147,15 +186,20 @@ class Translator:
             remedy = ": convert it to grey first" if (found, wanted) == (3, 1) else ""
             raise ImageError(f"has {found} channels, but the model translates images of {wanted}{remedy}")
         pixels = pixels[..., :1] if is_grey and wanted == 1 else match_channels(pixels, wanted)
-        return pixels, alpha if self.model.target.channels == 3 else None
+        return pixels, alpha if self.target.channels == 3 else None
 
 
 def load_translator(
-    checkpoint: Path, *, accelerator: str = "auto", resize: Resize = "native", trusted: tuple[str, ...] = ()
+    checkpoint: Path,
+    *,
+    accelerator: str = "auto",
+    resize: Resize = "native",
+    direction: Direction | None = None,
+    trusted: tuple[str, ...] = (),
 ) -> Translator:
     """See `translate.load`; `trusted` names components of the user's own that the model may be built of."""
     model = read_model(find_model(checkpoint), trusted=trusted)
-    return Translator(model, pick_device(accelerator), resize=resize)
+    return Translator(model, pick_device(accelerator), resize=resize, direction=direction)
 
 
 def pick_device(accelerator: str) -> torch.device:

@@ -1,7 +1,8 @@
 """Resizing and random augmentation of training images. The only module that knows albumentations."""
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -36,6 +37,12 @@ class Augmentation:
         UserError: a probability or strength outside its range, or an unknown `resize`.
     """
 
+    center_crop: int | None = None
+    """Pixels per side of the centre square that is kept of an image before anything else; None keeps all of it."""
+
+    color_settings: ClassVar[Mapping[str, str]] = {"A": "color_a", "B": "color_b"}
+    """The setting that holds the strength of colour changes, for each side."""
+
     def __init__(
         self,
         *,
@@ -54,8 +61,8 @@ class Augmentation:
             "horizontal_flip": horizontal_flip,
             "vertical_flip": vertical_flip,
             "quarter_turns": quarter_turns,
-            "color_a": color_a,
-            "color_b": color_b,
+            self.color_settings["A"]: color_a,
+            self.color_settings["B"]: color_b,
         }
         for name, value in fractions.items():
             if not 0 <= value <= 1:
@@ -93,8 +100,70 @@ class Augmentation:
         color = self.color[name] if augment else 0.0
         if color and (side.labels or side.channels not in (1, 3)):
             what = "a label map" if side.labels else f"images of {side.channels} channels"
-            raise UserError(f"data.augmentation.color_{name.lower()}={color} cannot change {what}: set it to 0")
+            setting = f"data.augmentation.{self.color_settings[name]}"
+            raise UserError(f"{setting}={color} cannot change {what}: set it to 0")
         return Transform(self, image_size, side, color, augment=augment)
+
+
+class DomainAugmentation(Augmentation):
+    """The same for images of one side, with their domains as labels.
+
+    Args:
+        resize: `stretch` to a square of load_size, `keep_aspect` (short side to load_size), or `none`.
+        load_size: size before the random crop; None is image_size * 286 / 256. Without augmentation (samples,
+            evaluation), None shows the whole image at image_size, a number the centre at the training scale.
+        center_crop: pixels per side of the centre square that is kept of an image before it is resized, 178 for
+            CelebA; None keeps all of it. An axis that is shorter is kept as it is.
+        horizontal_flip: probability of mirroring left and right.
+        vertical_flip: probability of mirroring top and bottom.
+        quarter_turns: probability of a rotation by 0, 90, 180 or 270 degrees.
+        rotation: largest random rotation in degrees, either way; the border is reflected.
+        color: strength of random brightness, contrast, saturation and hue, 0 (off) to 1.
+
+    Raises:
+        UserError: a probability or strength outside its range, an unknown `resize`, or a `center_crop` below 1.
+    """
+
+    color_settings: ClassVar[Mapping[str, str]] = {"A": "color", "B": "color"}
+
+    def __init__(
+        self,
+        *,
+        resize: Resize = "stretch",
+        load_size: int | None = None,
+        center_crop: int | None = None,
+        horizontal_flip: float = 0.5,
+        vertical_flip: float = 0.0,
+        quarter_turns: float = 0.0,
+        rotation: float = 0.0,
+        color: float = 0.0,
+    ) -> None:
+        super().__init__(
+            resize=resize,
+            load_size=load_size,
+            horizontal_flip=horizontal_flip,
+            vertical_flip=vertical_flip,
+            quarter_turns=quarter_turns,
+            rotation=rotation,
+            color_a=color,
+            color_b=color,
+        )
+        if center_crop is not None and center_crop < 1:
+            raise UserError(f"data.augmentation.center_crop={center_crop} is no size: use 1 or more, or null")
+        self.center_crop = center_crop
+
+    def loaded_size(self, image_size: int) -> int:
+        """The size before the random crop.
+
+        Raises:
+            UserError: load_size, or a center_crop that is not resized, is smaller than that crop.
+        """
+        if self.resize == "none" and self.center_crop is not None and self.center_crop < image_size:
+            raise UserError(
+                f"data.augmentation.center_crop={self.center_crop} is smaller than image_size={image_size}, which is "
+                "cropped from it: use a smaller image_size or data.augmentation.resize=stretch"
+            )
+        return super().loaded_size(image_size)
 
 
 class Transform:
@@ -114,6 +183,8 @@ class Transform:
 
     def load(self, image: np.ndarray) -> np.ndarray:
         """The part without chance, whose result may be cached: (H, W, C) to the size before the crop."""
+        if self.settings.center_crop is not None:
+            image = crop_center(image, self.settings.center_crop)
         height, width = image.shape[:2]
         if self.settings.resize == "stretch":
             return resize_image(image, self.load_size, self.load_size, labels=self.side.labels)
@@ -126,8 +197,7 @@ class Transform:
     def __call__(self, image: np.ndarray, geometry_seed: int, color_seed: int) -> np.ndarray:
         """The part with chance: the crop at least, from what `load` returned. Equal seeds, equal draws."""
         if self.geometry is None:
-            top, left = ((side - self.image_size) // 2 for side in image.shape[:2])
-            return image[top : top + self.image_size, left : left + self.image_size]
+            return crop_center(image, self.image_size)
         self.geometry.set_random_seed(geometry_seed)
         image = self.geometry(image=image)["image"]
         if self.color is not None:
@@ -169,6 +239,12 @@ class Transform:
             p=1,
         )
         return album.Compose([jitter])
+
+
+def crop_center(image: np.ndarray, size: int) -> np.ndarray:
+    """The centre of (H, W, C), `size` pixels along each axis; an axis that is shorter is kept as it is."""
+    top, left = (max(side - size, 0) // 2 for side in image.shape[:2])
+    return image[top : top + size, left : left + size]
 
 
 def resize_image(image: np.ndarray, height: int, width: int, *, labels: bool = False) -> np.ndarray:

@@ -29,8 +29,8 @@ class Inspection:
     """What was found in a data set.
 
     Attributes:
-        counts: images (or pairs) per split.
-        sides: the two sides by name, "A" and "B"; None where the problems leave it open.
+        counts: how many there are of what, in words to print: `train pairs`, `test images B`.
+        sides: what the images are, by the side's name, such as "A" and "B"; None where the problems leave it open.
         sizes: (height, width) of the images and how many have it.
         problems: everything wrong, one line each, beginning with the path.
     """
@@ -49,6 +49,16 @@ class Inspection:
             shown.append(f"  ... and {len(self.problems) - most} more; `translate check` with the same keys lists all")
         count = len(self.problems)
         raise UserError(f"the data has {count} problem{'s' * (count > 1)}:\n" + "\n".join(shown))
+
+
+def size_problems(path: Path, fact: Facts, smallest: int | None) -> list[str]:
+    """That an image is smaller than `smallest`, in a list, or an empty one; None allows any size."""
+    if smallest is None or min(fact.height, fact.width) >= smallest:
+        return []
+    return [
+        f"{path}: is {fact.width}x{fact.height}, smaller than image_size={smallest}: "
+        "use a smaller image_size or data.augmentation.resize=stretch"
+    ]
 
 
 def drop_alpha(image: np.ndarray, path: Path) -> np.ndarray:
@@ -86,14 +96,16 @@ def derive_side(
     name: str,
     facts: Sequence[tuple[Path, Facts]],
     *,
+    setting: str,
     channels: int | None,
     value_range: Sequence[float] | None,
     labels: bool,
 ) -> tuple[Side | None, list[str]]:
-    """What side `name` is, from its images: the channels and pixel type they share, and the problems.
+    """What the images called `name` are: the channels and pixel type they share, and the problems.
 
     Grey and RGB images mix (grey is repeated), as do 8 and 16 bits (8 is widened); anything else does not.
-    `channels` and `value_range` are the user's own, where given.
+    `name` is words for a message, such as `images of side A`. `channels` (of the data setting `setting`) and
+    `value_range` are the user's own, where given.
     """
     found_channels = Counter(fact.channels for _, fact in facts)
     found_types = Counter(fact.dtype for _, fact in facts)
@@ -106,13 +118,11 @@ def derive_side(
     for path, fact in facts:
         if not fits_channels(fact.channels, channels):
             problems.append(
-                f"{path}: has {fact.channels} channels, but side {name} has {channels} "
-                f"(convert the file, or set data.channels_{name.lower()})"
+                f"{path}: has {fact.channels} channels, but the {name} have {channels} "
+                f"(convert the file, or set data.{setting})"
             )
         if (fact.dtype == "float32") != (dtype == "float32"):
-            problems.append(
-                f"{path}: has {fact.dtype} pixels, but others of side {name} have {dtype}: convert them to one"
-            )
+            problems.append(f"{path}: has {fact.dtype} pixels, but other {name} have {dtype}: convert them to one")
     low, high = FULL_RANGE[dtype] if value_range is None else (value_range[0], value_range[1])
     return Side(channels, dtype, low, high, labels), problems  # type: ignore[arg-type]
 

@@ -1,8 +1,16 @@
-"""How near translated images are to their true targets."""
+"""How near translated images are to their true targets, and tables of it."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from translate.files import write_text
+from translate.pixels import Side
 
 SSIM_WINDOW = 11
 
@@ -24,3 +32,42 @@ def paired_metrics(
         "psnr": 10 * torch.log10(1 / squared.clamp_min(1e-10)),
         "ssim": ssim(outputs, targets, SSIM_WINDOW).flatten(1).mean(1),
     }
+
+
+def compare(
+    outputs: Float[Tensor, "batch channels height width"],
+    targets: Float[Tensor, "batch channels height width"],
+    side: Side,
+) -> list[dict[str, float]]:
+    """The metrics of each image, for pixels in [-1, 1], which are rounded as the files of `side` would hold them."""
+    metrics = paired_metrics(quantize(outputs, side), quantize(targets, side))
+    return [{name: float(values[index]) for name, values in metrics.items()} for index in range(len(outputs))]
+
+
+def quantize(images: Tensor, side: Side) -> Tensor:
+    """From [-1, 1] to [0, 1] with the steps that the files of `side` have."""
+    images = images.clamp(-1, 1).add(1).div(2)
+    if side.dtype == "float32":
+        return images
+    steps = side.high - side.low
+    return images.mul(steps).round().div(steps)
+
+
+def mean_of(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every metric over the rows that have it."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            values.setdefault(name, []).append(value)
+    return {name: sum(found) / len(found) for name, found in values.items()}
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, str | float]]) -> None:
+    """Write a CSV with a line per row; a column that a row lacks stays empty there."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
+    write_text(path, text.getvalue())

@@ -3,10 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+import torch
 from torch import Tensor, nn
+
+from translate.batch import BatchType
+from translate.errors import UserError
+from translate.objectives.adversarial import AdversarialObjective
 
 
 @dataclass(frozen=True)
@@ -21,61 +27,149 @@ class Turn:
     losses: dict[str, Tensor]
 
 
-class GeneratorFactory(Protocol):
-    """Makes a generator once its channels are known."""
+@dataclass
+class Step:
+    """Where in training a batch is played.
 
-    def __call__(self, *, in_channels: int, out_channels: int) -> nn.Module: ...
+    Attributes:
+        number: steps done before this one.
+        seed: seed of the run.
+        rank: this process.
+        world_size: processes that share the global batch.
+    """
+
+    number: int = 0
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    _generator: np.random.Generator = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._generator = np.random.default_rng([self.seed, self.number])
+
+    def uniform(self, count: int) -> Tensor:
+        """(count,) draws from U(0, 1), one per image of the batch, in float32 on the CPU.
+
+        They are drawn for the global batch, of which each process takes its share: the same images meet the same
+        draws on any number of processes. Every call draws anew.
+        """
+        drawn = self._generator.random(self.world_size * count, np.float32)
+        return torch.from_numpy(drawn[self.rank * count : (self.rank + 1) * count])
+
+
+class GeneratorFactory(Protocol):
+    """Makes a generator once its channels are known, and the length of the label vectors that it is to be told.
+
+    The generator is called with images, and with the label vectors too if there are any.
+    """
+
+    def __call__(self, *, in_channels: int, out_channels: int, num_domains: int = 0) -> nn.Module: ...
 
 
 class DiscriminatorFactory(Protocol):
-    """Makes a discriminator once its channels are known."""
+    """Makes a discriminator once its channels are known, and the number of domains that it is to tell apart.
 
-    def __call__(self, *, in_channels: int) -> nn.Module: ...
+    The discriminator gives logits; with domains the pair of those and (B, num_domains) domain logits.
+    """
+
+    def __call__(self, *, in_channels: int, num_domains: int = 0) -> nn.Module: ...
 
 
 class Method(nn.Module, ABC):
     """A game: networks, the turns its players take on a batch, and how it translates an image.
 
-    Every direct child module is a network. A method knows no configuration, disk, device or optimiser. It can be
-    built without discriminators (None), as it is for conversion; then it cannot `play`.
+    Direct child modules with parameters are networks. Those without are memories: what a game remembers from step to
+    step, kept by each process for itself and saved for exact resume. A method knows no configuration, disk, device or
+    optimiser.
     """
+
+    batch_type: ClassVar[BatchType]
+    """The kind of batches it plays on."""
 
     players: ClassVar[dict[str, tuple[str, ...]]]
     """Player -> the names of the networks that its optimiser steps."""
 
-    translators: ClassVar[tuple[str, ...]]
-    """The names of the networks that `translate` runs: what a light model carries."""
+    translators: tuple[str, ...]
+    """The names of the networks that translating runs: what a light model carries."""
 
     @abstractmethod
-    def play(self, batch: Any) -> Iterator[Turn]:
+    def play(self, batch: Any, step: Step) -> Iterator[Turn]:
         """Yield the turns of one step, in the paper's order. The engine steps each player before the next turn."""
 
     @abstractmethod
     def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
-        """Translate images (B, C, H, W) in [-1, 1]; height and width are multiples of `size_multiple`."""
+        """Translate images (B, C, H, W) in [-1, 1]; height and width are multiples of `size_multiple`.
+
+        `domain` is what a multi-domain method translates into.
+
+        Raises:
+            UserError: a domain is missing, unknown, or given to a method that has none.
+        """
+
+    def translate_back(self, target: Tensor) -> Tensor:
+        """Translate images of the target side into the source side, where the method learns both ways.
+
+        Raises:
+            UserError: it translates one way alone.
+        """
+        raise UserError(f"a {type(self).__name__} model translates one way alone; method=cyclegan trains both")
+
+    @property
+    def is_reversible(self) -> bool:
+        """Whether it can `translate_back`."""
+        return type(self).translate_back is not Method.translate_back
 
     @abstractmethod
     def show(self, batch: Any) -> dict[str, Tensor]:
         """The columns of a sample grid by title, each (B, C, H, W) in [-1, 1]."""
 
     @property
-    @abstractmethod
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks by name."""
+        return {name: child for name, child in self.named_children() if any(True for _ in child.parameters())}
+
+    @property
+    def memories(self) -> dict[str, nn.Module]:
+        """What it remembers from step to step, by name."""
+        return {name: child for name, child in self.named_children() if name not in self.networks}
+
+    @property
     def size_multiple(self) -> int:
-        """Height and width of what `translate` takes must be multiples of this."""
+        """Height and width of what is translated must be multiples of this."""
+        return self._largest("size_multiple")
 
     @property
     def min_size(self) -> int:
-        """Height and width of what `translate` takes must be at least this, a multiple of `size_multiple` or 1."""
-        return 1
+        """Height and width of what is translated must be at least this, a multiple of `size_multiple` or 1."""
+        return self._largest("min_size")
+
+    def _largest(self, attribute: str) -> int:
+        """The largest of what the networks that translate say of themselves; 1 where they say nothing."""
+        return max([1, *(int(getattr(bare(getattr(self, name)), attribute, 1)) for name in self.translators)])
+
+
+def refuse_domain(domain: str | None) -> None:
+    """Raise UserError when a method without domains is asked for one."""
+    if domain is not None:
+        raise UserError(f"the domain {domain!r} was asked for, but this model translates into one kind of image alone")
+
+
+def check_penalty(objective: AdversarialObjective, discriminator: nn.Module) -> None:
+    """Raise UserError when a gradient penalty meets batch norm, which mixes the gradients of a batch's images."""
+    if objective.gradient_penalty and getattr(discriminator, "norm", None) == "batch":
+        raise UserError(
+            "discriminator.norm=batch does not go with a gradient penalty, which needs the gradient of each image "
+            "alone: use discriminator.norm=instance or discriminator.norm=none"
+        )
 
 
 @contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Turn off the gradients of `network`'s parameters, while gradients still flow through it to its input.
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Turn off the gradients of the networks' parameters, while gradients still flow through them to their input.
 
     Never yield a turn inside: what is frozen would stay so during the engine's backward pass.
     """
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trainable = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:

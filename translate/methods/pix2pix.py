@@ -9,8 +9,17 @@ from torch import Tensor
 from torch.nn.functional import l1_loss
 
 from translate.batch import Pair
-from translate.errors import UserError
-from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn, bare, frozen
+from translate.methods.method import (
+    DiscriminatorFactory,
+    GeneratorFactory,
+    Method,
+    Step,
+    Turn,
+    bare,
+    check_penalty,
+    frozen,
+    refuse_domain,
+)
 from translate.objectives.adversarial import AdversarialObjective
 from translate.objectives.penalties import gradient_penalty
 
@@ -22,7 +31,7 @@ class Pix2Pix(Method):
 
     Args:
         generator: makes the generator.
-        discriminator: makes the discriminator; None for a method that only translates.
+        discriminator: makes the discriminator.
         objective: the adversarial objective.
         source_channels: channels of the images to translate.
         target_channels: channels of the translated images.
@@ -33,14 +42,15 @@ class Pix2Pix(Method):
         UserError: a gradient penalty together with batch norm in the discriminator.
     """
 
+    batch_type = Pair
     players: ClassVar = {"discriminator": ("discriminator",), "generator": ("generator",)}
-    translators: ClassVar = ("generator",)
+    translators = ("generator",)
 
     def __init__(
         self,
         *,
         generator: GeneratorFactory,
-        discriminator: DiscriminatorFactory | None,
+        discriminator: DiscriminatorFactory,
         objective: AdversarialObjective,
         source_channels: int,
         target_channels: int,
@@ -52,15 +62,10 @@ class Pix2Pix(Method):
         self.l1_weight = l1_weight
         self.conditional = conditional
         self.generator = generator(in_channels=source_channels, out_channels=target_channels)
-        if discriminator is not None:
-            self.discriminator = discriminator(in_channels=target_channels + conditional * source_channels)
-            if objective.gradient_penalty and getattr(self.discriminator, "norm", None) == "batch":
-                raise UserError(
-                    "discriminator.norm=batch does not go with a gradient penalty, which needs the gradient of each "
-                    "image alone: use discriminator.norm=instance or discriminator.norm=none"
-                )
+        self.discriminator = discriminator(in_channels=target_channels + conditional * source_channels)
+        check_penalty(objective, self.discriminator)
 
-    def play(self, batch: Pair) -> Iterator[Turn]:
+    def play(self, batch: Pair, step: Step) -> Iterator[Turn]:
         source, target = batch
         fake = self.generator(source)  # (B, C, H, W)
 
@@ -75,7 +80,7 @@ class Pix2Pix(Method):
                 bare(self.discriminator),
                 self._judged(source, target),
                 self._judged(source, fake.detach()),
-                torch.rand(len(source), 1, 1, 1, device=source.device, dtype=source.dtype),
+                step.uniform(len(source)).to(source),
             )
         yield Turn("discriminator", losses)
 
@@ -95,16 +100,9 @@ class Pix2Pix(Method):
     def translate(
         self, source: Float[Tensor, "batch channels height width"], domain: str | None = None
     ) -> Float[Tensor, "batch out height width"]:
+        refuse_domain(domain)
         output: Tensor = self.generator(source)
         return output
 
     def show(self, batch: Pair) -> dict[str, Tensor]:
         return {"source": batch.source, "output": self.translate(batch.source), "target": batch.target}
-
-    @property
-    def size_multiple(self) -> int:
-        return int(getattr(bare(self.generator), "size_multiple", 1))
-
-    @property
-    def min_size(self) -> int:
-        return int(getattr(bare(self.generator), "min_size", 1))

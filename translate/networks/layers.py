@@ -1,7 +1,8 @@
-"""The layers that generators and discriminators share: normalisation, padding, upsampling, initialisation."""
+"""The layers that generators and discriminators share: normalisation, padding, upsampling, initialisation, labels."""
 
 from typing import Literal, TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import fold, instance_norm
@@ -13,6 +14,9 @@ Padding = Literal["reflect", "replicate", "zero"]
 Upsample = Literal["deconv", "resize"]
 Initialization = Literal["normal", "xavier", "kaiming", "orthogonal"]
 Choice = TypeVar("Choice")
+
+PatchLogits = Float[Tensor, "batch 1 rows columns"]
+DomainLogits = Float[Tensor, "batch num_domains"]
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -47,14 +51,67 @@ class Deconvolution(nn.ConvTranspose2d):
         return output if self.bias is None else output + self.bias[:, None, None]
 
 
-def norm_layer(norm: Norm, channels: int) -> nn.Module:
+class TakesLabels(nn.Module):
+    """A layer that is called with features and labels (B, num_domains), which are None in a network without domains."""
+
+
+class ConditionalNorm(TakesLabels):
+    """norm(x) * (1 + scale(labels)) + shift(labels), both linear in the labels, a number per channel each.
+
+    Conditional instance normalisation (Dumoulin et al. 2017). Were the labels constant channels of the input instead,
+    the first instance norm would subtract them with the mean.
+
+    Args:
+        norm: what normalises.
+        channels: features.
+        num_domains: length of the label vectors.
+    """
+
+    def __init__(self, norm: nn.Module, channels: int, num_domains: int) -> None:
+        super().__init__()
+        self.norm = norm
+        # Wide draws, so that domains are far apart from the start: a tenth as wide, learning takes twice the steps.
+        self.scale = nn.Parameter(torch.randn(num_domains, channels) * 0.2)
+        self.shift = nn.Parameter(torch.randn(num_domains, channels) * 0.5)
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch channels height width"],
+        labels: Float[Tensor, "batch num_domains"],
+    ) -> Tensor:
+        scale, shift = ((labels @ weight)[:, :, None, None] for weight in (self.scale, self.shift))  # (B, C, 1, 1)
+        output: Tensor = self.norm(features) * (1 + scale) + shift
+        return output
+
+
+def run_layers(layers: nn.Sequential, features: Tensor, labels: Tensor | None) -> Tensor:
+    """Call the layers in turn, and hand the labels to those that take them."""
+    for layer in layers:
+        features = layer(features, labels) if isinstance(layer, TakesLabels) else layer(features)
+    return features
+
+
+def check_labels(labels: Tensor | None, source: Tensor, num_domains: int) -> None:
+    """Raise UserError when a generator of `num_domains` is not given one label vector of that length per image."""
+    if not num_domains:
+        assert labels is None, "labels were given to a generator without domains"
+    elif labels is None or labels.shape != (len(source), num_domains):
+        given = "none" if labels is None else f"labels of shape {tuple(labels.shape)}"
+        raise UserError(
+            f"this generator translates into {num_domains} domains: {len(source)} images need labels of shape "
+            f"({len(source)}, {num_domains}), and {given} were given"
+        )
+
+
+def norm_layer(norm: Norm, channels: int, num_domains: int = 0) -> nn.Module:
     """The normalisation of `channels` features; `none` keeps its place, so that names do not depend on the choice.
 
     Instance normalisation (Ulyanov et al. 2016) has neither affine parameters nor running statistics, as in the
-    reference implementation.
+    reference implementation. With `num_domains` it is conditional, also when it is `none`.
     """
     layers: dict[str, type[nn.Module]] = {"batch": BatchNorm, "instance": nn.InstanceNorm2d, "none": nn.Identity}
-    return _choose("norm", norm, layers)(channels)
+    layer = _choose("norm", norm, layers)(channels)
+    return ConditionalNorm(layer, channels, num_domains) if num_domains else layer
 
 
 def needs_bias(norm: Norm) -> bool:

@@ -1,14 +1,23 @@
 """Discriminators that judge patches: one logit per overlapping patch instead of one per image.
 
 Isola et al. 2017 (pix2pix), section 3.2.2 and appendix 6.1.2. Module names reproduce the reference
-implementation's, so its weights load by name. Outputs are logits: the objective decides what they mean.
+implementation's, so its weights load by name. Outputs are logits: the objective decides what they mean. With
+`num_domains` they are a pair: the logits, and domain logits (B, num_domains) at any image size.
 """
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from translate.errors import UserError
-from translate.networks.layers import Initialization, Norm, initialize, needs_bias, norm_layer
+from translate.networks.layers import (
+    DomainLogits,
+    Initialization,
+    Norm,
+    PatchLogits,
+    initialize,
+    needs_bias,
+    norm_layer,
+)
 
 
 class PatchGAN(nn.Module):
@@ -18,6 +27,8 @@ class PatchGAN(nn.Module):
 
     Args:
         in_channels: channels of what is judged (source and output together for a conditional discriminator).
+        num_domains: domains to tell apart by a second output: the mean over all places of what a convolution finds
+            in the features that the logits are made of; 0 is none.
         num_layers: strided convolutions, 1 to 5.
         width: filters of the first layer; they double per layer up to 8 * width.
         norm: normalisation after every convolution but the first and the last.
@@ -32,6 +43,7 @@ class PatchGAN(nn.Module):
         self,
         *,
         in_channels: int,
+        num_domains: int = 0,
         num_layers: int = 3,
         width: int = 64,
         norm: Norm = "batch",
@@ -54,11 +66,13 @@ class PatchGAN(nn.Module):
             ]
         layers.append(nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
         self.model = nn.Sequential(*layers)
+        self.domain_head = nn.Conv2d(widths[-1], num_domains, 4, stride=1, padding=1) if num_domains else None
         initialize(self, initialization, gain)
 
-    def forward(self, images: Float[Tensor, "batch in_channels height width"]) -> Float[Tensor, "batch 1 rows columns"]:
-        logits: Tensor = self.model(images)
-        return logits
+    def forward(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> PatchLogits | tuple[PatchLogits, DomainLogits]:
+        return _judge(images, self.model, self.domain_head)
 
 
 class PixelDiscriminator(nn.Module):
@@ -66,6 +80,8 @@ class PixelDiscriminator(nn.Module):
 
     Args:
         in_channels: channels of what is judged (source and output together for a conditional discriminator).
+        num_domains: domains to tell apart by a second output: the mean over all places of what a convolution finds
+            in the features that the logits are made of; 0 is none.
         width: filters of the first layer; the second has twice as many.
         norm: normalisation after the second convolution.
         initialization: distribution of the first weights.
@@ -78,6 +94,7 @@ class PixelDiscriminator(nn.Module):
         self,
         *,
         in_channels: int,
+        num_domains: int = 0,
         width: int = 64,
         norm: Norm = "batch",
         initialization: Initialization = "normal",
@@ -93,8 +110,20 @@ class PixelDiscriminator(nn.Module):
             nn.LeakyReLU(0.2),
             nn.Conv2d(2 * width, 1, 1, bias=needs_bias(norm)),
         )
+        self.domain_head = nn.Conv2d(2 * width, num_domains, 1) if num_domains else None
         initialize(self, initialization, gain)
 
-    def forward(self, images: Float[Tensor, "batch in_channels height width"]) -> Float[Tensor, "batch 1 height width"]:
-        logits: Tensor = self.net(images)
+    def forward(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> PatchLogits | tuple[PatchLogits, DomainLogits]:
+        return _judge(images, self.net, self.domain_head)
+
+
+def _judge(
+    images: Tensor, layers: nn.Sequential, domain_head: nn.Conv2d | None
+) -> PatchLogits | tuple[PatchLogits, DomainLogits]:
+    if domain_head is None:
+        logits: Tensor = layers(images)
         return logits
+    features = layers[:-1](images)
+    return layers[-1](features), domain_head(features).mean((2, 3))

@@ -11,11 +11,14 @@ from translate.networks.layers import (
     Initialization,
     Norm,
     Padding,
+    TakesLabels,
     Upsample,
+    check_labels,
     initialize,
     needs_bias,
     norm_layer,
     padding_layer,
+    run_layers,
     upsampling_layer,
 )
 
@@ -23,11 +26,13 @@ from translate.networks.layers import (
 class ResNet(nn.Module):
     """Maps images of `in_channels` to images of `out_channels`, both in [-1, 1].
 
-    Height and width must be multiples of `size_multiple` = 4 to come back unchanged.
+    Height and width must be multiples of `size_multiple` = 4 to come back unchanged. With `num_domains` it translates
+    into what label vectors say, by normalisation that is conditional on them.
 
     Args:
         in_channels: channels of the source images.
         out_channels: channels of the translated images.
+        num_domains: length of the label vectors that say what to translate into; 0 is a generator without labels.
         num_blocks: residual blocks (the papers: 6 for 128 pixels, 9 for 256).
         width: filters of the first layer; the residual blocks have 4 * width.
         norm: normalisation after every convolution but the last.
@@ -38,7 +43,7 @@ class ResNet(nn.Module):
         gain: its scale.
 
     Raises:
-        UserError: a choice that does not exist.
+        UserError: a choice that does not exist; or, when called, labels that are missing or of another shape.
     """
 
     size_multiple = 4
@@ -49,6 +54,7 @@ class ResNet(nn.Module):
         *,
         in_channels: int,
         out_channels: int,
+        num_domains: int = 0,
         num_blocks: int = 9,
         width: int = 64,
         norm: Norm = "instance",
@@ -59,24 +65,28 @@ class ResNet(nn.Module):
         gain: float = 0.02,
     ) -> None:
         super().__init__()
+        self.num_domains = num_domains
         bias = needs_bias(norm)
         layers: list[nn.Module] = [
             padding_layer(padding, 3),
             nn.Conv2d(in_channels, width, 7, bias=bias),
-            norm_layer(norm, width),
+            norm_layer(norm, width, num_domains),
             nn.ReLU(),
         ]
         for channels in (width, 2 * width):
             layers += [
                 nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias),
-                norm_layer(norm, 2 * channels),
+                norm_layer(norm, 2 * channels, num_domains),
                 nn.ReLU(),
             ]
-        layers += [ResidualBlock(4 * width, norm=norm, dropout=dropout, padding=padding) for _ in range(num_blocks)]
+        layers += [
+            ResidualBlock(4 * width, num_domains=num_domains, norm=norm, dropout=dropout, padding=padding)
+            for _ in range(num_blocks)
+        ]
         for channels in (4 * width, 2 * width):
             layers += [
                 upsampling_layer(upsample, channels, channels // 2, kernel=3, padding=padding, bias=bias),
-                norm_layer(norm, channels // 2),
+                norm_layer(norm, channels // 2, num_domains),
                 nn.ReLU(),
             ]
         layers += [padding_layer(padding, 3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
@@ -84,28 +94,29 @@ class ResNet(nn.Module):
         initialize(self, initialization, gain)
 
     def forward(
-        self, source: Float[Tensor, "batch in_channels height width"]
+        self,
+        source: Float[Tensor, "batch in_channels height width"],
+        labels: Float[Tensor, "batch num_domains"] | None = None,
     ) -> Float[Tensor, "batch out height width"]:
-        output: Tensor = self.model(source)
-        return output
+        check_labels(labels, source, self.num_domains)
+        return run_layers(self.model, source, labels)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(TakesLabels):
     """x + F(x) with two 3x3 convolutions and, as in the reference, no activation after the sum."""
 
-    def __init__(self, channels: int, *, norm: Norm, dropout: float, padding: Padding) -> None:
+    def __init__(self, channels: int, *, num_domains: int, norm: Norm, dropout: float, padding: Padding) -> None:
         super().__init__()
-        first, second = (self._convolution(channels, norm, padding) for _ in range(2))
+        first, second = (self._convolution(channels, num_domains, norm, padding) for _ in range(2))
         drop = [nn.Dropout(dropout)] if dropout else []
         self.conv_block = nn.Sequential(*first, nn.ReLU(), *drop, *second)
 
     @staticmethod
-    def _convolution(channels: int, norm: Norm, padding: Padding) -> list[nn.Module]:
+    def _convolution(channels: int, num_domains: int, norm: Norm, padding: Padding) -> list[nn.Module]:
         # Zero padding belongs to the convolution here: the reference numbers its layers so.
         border = [] if padding == "zero" else [padding_layer(padding, 1)]
         convolution = nn.Conv2d(channels, channels, 3, padding=1 if padding == "zero" else 0, bias=needs_bias(norm))
-        return [*border, convolution, norm_layer(norm, channels)]
+        return [*border, convolution, norm_layer(norm, channels, num_domains)]
 
-    def forward(self, features: Tensor) -> Tensor:
-        output: Tensor = features + self.conv_block(features)
-        return output
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        return features + run_layers(self.conv_block, features, labels)

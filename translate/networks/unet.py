@@ -13,11 +13,14 @@ from translate.networks.layers import (
     Initialization,
     Norm,
     Padding,
+    TakesLabels,
     Upsample,
+    check_labels,
     initialize,
     needs_bias,
     norm_layer,
     padding_mode,
+    run_layers,
     upsampling_layer,
 )
 
@@ -25,11 +28,13 @@ from translate.networks.layers import (
 class UNet(nn.Module):
     """Maps images of `in_channels` to images of `out_channels`, both in [-1, 1] and of equal size.
 
-    Height and width must be multiples of `size_multiple` = 2 ** num_downs.
+    Height and width must be multiples of `size_multiple` = 2 ** num_downs. With `num_domains` it translates into what
+    label vectors say, by normalisation that is conditional on them.
 
     Args:
         in_channels: channels of the source images.
         out_channels: channels of the translated images.
+        num_domains: length of the label vectors that say what to translate into; 0 is a generator without labels.
         num_downs: how often the image is halved; 8 brings 256 pixels down to 1.
         width: filters of the outermost level; they double per level up to 8 * width.
         norm: normalisation after every convolution but the first, the innermost and the last.
@@ -40,7 +45,8 @@ class UNet(nn.Module):
         gain: its scale.
 
     Raises:
-        UserError: a choice that does not exist, or num_downs below 2.
+        UserError: a choice that does not exist, or num_downs below 2; or, when called, a size that is no multiple, or
+            labels that are missing or of another shape.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class UNet(nn.Module):
         *,
         in_channels: int,
         out_channels: int,
+        num_domains: int = 0,
         num_downs: int = 8,
         width: int = 64,
         norm: Norm = "batch",
@@ -60,6 +67,7 @@ class UNet(nn.Module):
         super().__init__()
         if num_downs < 2:
             raise UserError(f"generator.num_downs={num_downs}: a U-Net needs at least 2")
+        self.num_domains = num_domains
         self.size_multiple = 2**num_downs
         widths = [width * min(2**level, 8) for level in range(num_downs)]
         block: SkipBlock | None = None
@@ -70,6 +78,7 @@ class UNet(nn.Module):
                 outer=widths[max(level - 1, 0)],
                 inner=widths[level],
                 inside=block,
+                num_domains=num_domains,
                 norm=norm,
                 dropout=dropout if is_widest_middle else 0.0,
                 upsample=upsample,
@@ -80,18 +89,21 @@ class UNet(nn.Module):
         initialize(self, initialization, gain)
 
     def forward(
-        self, source: Float[Tensor, "batch in_channels height width"]
+        self,
+        source: Float[Tensor, "batch in_channels height width"],
+        labels: Float[Tensor, "batch num_domains"] | None = None,
     ) -> Float[Tensor, "batch out height width"]:
+        check_labels(labels, source, self.num_domains)
         multiple = self.size_multiple
         if source.shape[2] % multiple or source.shape[3] % multiple:
             raise UserError(
                 f"a U-Net of this depth takes sizes that are multiples of {multiple}, not {tuple(source.shape[2:])}"
             )
-        output: Tensor = self.model(source)
+        output: Tensor = self.model(source, labels)
         return output
 
 
-class SkipBlock(nn.Module):
+class SkipBlock(TakesLabels):
     """One scale: halve, run what is `inside`, double; then concatenate the input, except at the outermost scale.
 
     `image_channels` (of source and output) marks the outermost block; `inside=None` the innermost.
@@ -104,6 +116,7 @@ class SkipBlock(nn.Module):
         outer: int,
         inner: int,
         inside: "SkipBlock | None",
+        num_domains: int,
         norm: Norm,
         dropout: float,
         upsample: Upsample,
@@ -127,13 +140,14 @@ class SkipBlock(nn.Module):
             assert inside is not None
             layers = [down, inside, nn.ReLU(), up, nn.Tanh()]
         elif inside is None:
-            layers = [nn.LeakyReLU(0.2), down, nn.ReLU(), up, norm_layer(norm, outer)]
+            layers = [nn.LeakyReLU(0.2), down, nn.ReLU(), up, norm_layer(norm, outer, num_domains)]
         else:
-            layers = [nn.LeakyReLU(0.2), down, norm_layer(norm, inner), inside, nn.ReLU(), up, norm_layer(norm, outer)]
+            middle = [norm_layer(norm, inner, num_domains), inside, nn.ReLU()]
+            layers = [nn.LeakyReLU(0.2), down, *middle, up, norm_layer(norm, outer, num_domains)]
             if dropout:
                 layers.append(nn.Dropout(dropout))
         self.model = nn.Sequential(*layers)
 
-    def forward(self, features: Tensor) -> Tensor:
-        output: Tensor = self.model(features)
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        output = run_layers(self.model, features, labels)
         return output if self.is_outermost else torch.cat([features, output], 1)

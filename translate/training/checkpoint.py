@@ -1,6 +1,6 @@
 """The heavy training state: everything that exact resume needs, in one file that is replaced atomically."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from translate.files import write_atomically
 from translate.training.average import WeightAverage
 
 STATE = Path("state") / "training.pt"
-VERSION = 1
+VERSION = 2
 
 
 def save_state(
@@ -24,12 +24,14 @@ def save_state(
     networks: Mapping[str, nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
     average: WeightAverage | None,
+    memories: Sequence[Mapping[str, Any]],
     fingerprint: str,
     length: tuple[int | None, float | None],
 ) -> None:
     """Write the state after `step` steps. Random draws need no place in it: each is a function of (seed, rank, step).
 
-    `fingerprint` tells which data it was trained on, `length` the steps and epochs that were asked for.
+    `memories` are the states of the method's memories, one mapping by name for each process. `fingerprint` tells which
+    data it was trained on, `length` the steps and epochs that were asked for.
 
     Raises:
         OSError: the disk is full; the state written before is still there.
@@ -43,6 +45,7 @@ def save_state(
         "networks": {name: network.state_dict() for name, network in networks.items()},
         "optimizers": {player: optimizer.state_dict() for player, optimizer in optimizers.items()},
         "average": {name: module.state_dict() for name, module in average.averages.items()} if average else {},
+        "memories": list(memories),
     }
     path = folder / STATE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,9 +93,13 @@ def restore_state(
     networks: Mapping[str, nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
     average: WeightAverage | None,
+    memories: Mapping[str, nn.Module],
+    rank: int,
     fingerprint: str,
 ) -> int:
-    """Put the state in a run folder into the networks, optimisers and averages; returns its step.
+    """Put the state in a run folder into the networks, optimisers, averages and the memories of process `rank`.
+
+    Returns its step.
 
     Raises:
         UserError: it was trained on other data.
@@ -111,6 +118,8 @@ def restore_state(
     if average is not None:
         for name, module in average.averages.items():
             module.load_state_dict(state["average"][name])
+    for name, memory in memories.items():
+        memory.load_state_dict(state["memories"][rank][name])
     return int(state["step"])
 
 

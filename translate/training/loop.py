@@ -4,15 +4,15 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
-from translate.batch import Pair
 from translate.errors import DivergenceError, UserError
-from translate.methods.method import Method
+from translate.methods.method import Method, Step
 from translate.pixels import Side, normalize
 from translate.training.average import WeightAverage, translating
 from translate.training.log import Meter, RunLog
@@ -32,11 +32,11 @@ class Job:
         optimizers: one per player, set up by Fabric.
         average: averaged weights, or None.
         loader: batches from `step` on to `total_steps`.
-        sides: what source and target look like.
+        sides: what each field of a batch looks like; None for a field that is no image.
         sample: a fixed batch to look at.
         schedule: factor on the learning rate from (step, total steps).
         settings: the configuration.
-        epoch_size: training images (or pairs).
+        epoch_size: items that make an epoch.
         step: steps already done; `fit` counts on.
         total_steps: steps to reach.
     """
@@ -46,9 +46,9 @@ class Job:
     networks: Mapping[str, nn.Module]
     optimizers: Mapping[str, torch.optim.Optimizer]
     average: WeightAverage | None
-    loader: DataLoader[Pair]
-    sides: tuple[Side, Side]
-    sample: Pair
+    loader: DataLoader[Any]
+    sides: tuple[Side | None, ...]
+    sample: Any
     schedule: Callable[[int, int], float]
     settings: Settings
     epoch_size: int
@@ -87,7 +87,8 @@ def fit(
     for batch, waited in timed(job.loader):
         seed_everything(settings.seed, fabric.global_rank, step)
         factor = job.schedule(step, job.total_steps)
-        for turn in method.play(to_networks(fabric, batch, job.sides, settings)):
+        now = Step(step, settings.seed, fabric.global_rank, fabric.world_size)
+        for turn in method.play(to_networks(fabric, batch, job.sides, settings), now):
             optimizer = job.optimizers[turn.player]
             for group, rate in zip(optimizer.param_groups, base_rates[turn.player], strict=True):
                 group["lr"] = rate * factor
@@ -120,7 +121,7 @@ def fit(
     return step
 
 
-def timed(loader: DataLoader[Pair]) -> Iterator[tuple[Pair, float]]:
+def timed(loader: DataLoader[Any]) -> Iterator[tuple[Any, float]]:
     """Batches and the seconds that each was waited for."""
     batches = iter(loader)
     while True:
@@ -134,15 +135,17 @@ def timed(loader: DataLoader[Pair]) -> Iterator[tuple[Pair, float]]:
         yield batch, time.perf_counter() - started
 
 
-def to_networks(fabric: Fabric, batch: Pair, sides: tuple[Side, Side], settings: Settings) -> Pair:
-    """Move a batch to the device as it was stored, and bring it to [-1, 1] there."""
+def to_networks(fabric: Fabric, batch: Any, sides: tuple[Side | None, ...], settings: Settings) -> Any:
+    """Move a batch to the device as it was stored, and bring its images to [-1, 1] there."""
     dtype = torch.float64 if settings.precision == "64" else torch.float32
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     moved = fabric.to_device(batch)
     return type(batch)(
         *(
-            normalize(images, side.low, side.high).to(dtype=dtype, memory_format=layout)
-            for images, side in zip(moved, sides, strict=True)
+            values.to(dtype)
+            if side is None
+            else normalize(values, side.low, side.high).to(dtype=dtype, memory_format=layout)
+            for values, side in zip(moved, sides, strict=True)
         )
     )
 

@@ -6,7 +6,7 @@ import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from translate import __version__
-from translate.batch import Pair
-from translate.build import LOCAL, build
-from translate.data.check import Facts
+from translate.build import LOCAL, build, resolve
+from translate.data.check import Inspection
 from translate.data.image import write_image
-from translate.data.paired import PairDataset, PairedData, collate
 from translate.data.sampler import StreamSampler
+from translate.data.source import DataSource, Items, Progress, collate
 from translate.errors import DivergenceError, UserError
 from translate.methods.method import Method
 from translate.model import assemble, write_model
@@ -38,8 +37,6 @@ from translate.training.run_folder import open_run, write_config
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
 from translate.training.signals import ignore_signals, stop_on_signal
-
-Progress = Callable[[Iterable[Facts | str], int], Iterable[Facts | str]]
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,8 @@ def train(
     length = settings.steps, settings.epochs
     if progress and progress.length == length and progress.step >= progress.total_steps:
         return Outcome(folder, progress.step, progress.total_steps, None)
-    data: PairedData = build(settings.data, allowed)
-    data.inspect(settings.image_size, data_progress if is_first_process() else None).raise_problems()
+    data, inspection = look_at_data(settings, allowed, data_progress if is_first_process() else None)
+    inspection.raise_problems()
     check_networks(settings, data, allowed)
     fabric = make_fabric(settings)
     is_first = fabric.global_rank == 0
@@ -85,13 +82,13 @@ def train(
 
     seed_everything(settings.seed)
     method = assemble(
-        settings_tree(settings), source=data.source, target=data.target, allowed=allowed, discriminators=True
+        settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
     )
-    dataset = data.dataset(
+    items = data.items(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
     )
-    total_steps = count_steps(settings, len(dataset), fabric.world_size)
-    networks = dict(method.named_children())
+    total_steps = count_steps(settings, len(items), fabric.world_size)
+    networks, memories = method.networks, method.memories
     optimizers = set_up(fabric, method, networks, settings, allowed)
     average = None
     if settings.average_decay:
@@ -102,7 +99,7 @@ def train(
         "average": average,
         "fingerprint": data.fingerprint(),
     }
-    step = restore_state(folder, **saved) if continues else 0
+    step = restore_state(folder, **saved, memories=memories, rank=fabric.global_rank) if continues else 0
     if step >= total_steps:
         return Outcome(folder, step, total_steps, None)
     job = Job(
@@ -111,18 +108,19 @@ def train(
         networks=networks,
         optimizers=optimizers,
         average=average,
-        loader=make_loader(fabric, data, dataset, settings, step, total_steps),
-        sides=(data.source, data.target),
+        loader=make_loader(fabric, data, items, settings, step, total_steps),
+        sides=data.field_sides,
         sample=sample_batch(data, settings),
         schedule=build(settings.schedule, allowed),
         settings=settings,
-        epoch_size=len(dataset),
+        epoch_size=len(items),
         step=step,
         total_steps=total_steps,
     )
 
     def save(step: int) -> None:
         require_finite(step, networks=networks)
+        remembered = gather_memories(fabric, memories)
         # The model first: whatever step the state names, its model has been written.
         if is_first:
             write_model(
@@ -131,10 +129,11 @@ def train(
                 settings=tree,
                 source=data.source,
                 target=data.target,
+                domains=data.domains,
                 steps=step,
                 version=__version__,
             )
-            save_state(folder, step=step, total_steps=total_steps, length=length, **saved)
+            save_state(folder, step=step, total_steps=total_steps, length=length, memories=remembered, **saved)
         fabric.barrier()
 
     if is_first:
@@ -148,7 +147,7 @@ def train(
         ) as log,
         stop_on_signal() as stop,
     ):
-        log.say(describe(fabric, data, networks, step, total_steps, folder))
+        log.say(describe(fabric, inspection, networks, step, total_steps, folder))
 
         def show(step: int, columns: Mapping[str, torch.Tensor]) -> None:
             if is_first:
@@ -201,11 +200,27 @@ def check_settings(settings: Settings) -> None:
         raise UserError(f"average_decay={settings.average_decay} is outside 0 to 1; 0 is off, 0.999 is usual")
 
 
-def check_networks(settings: Settings, data: PairedData, allowed: tuple[str, ...]) -> None:
+def look_at_data(
+    settings: Settings, allowed: tuple[str, ...], progress: Progress | None
+) -> tuple[DataSource, Inspection]:
+    """The data set, arranged for the method, and what was found in it.
+
+    Raises:
+        UserError: it cannot give what the method trains on, or there is nothing to look at.
+    """
+    method = resolve(settings.method["_target_"], allowed)
+    assert isinstance(method, type)
+    assert issubclass(method, Method)
+    data: DataSource = build(settings.data, allowed)
+    data.arrange(method.batch_type)
+    return data, data.inspect(settings.image_size, progress)
+
+
+def check_networks(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> None:
     """Raise UserError when the method cannot be built for this data or cannot take its images; costs no memory."""
     with torch.device("meta"):
         method = assemble(
-            settings_tree(settings), source=data.source, target=data.target, allowed=allowed, discriminators=True
+            settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
         )
     check_size(settings, method)
 
@@ -219,7 +234,7 @@ def check_size(settings: Settings, method: Method) -> None:
             f"image_size={size} does not suit the generator, which takes multiples of {multiple}: use "
             f"image_size={nearest} or a generator with fewer downsamplings (translate list generators)"
         )
-    smallest = max(int(getattr(network, "min_size", 1)) for network in method.children())
+    smallest = max(int(getattr(network, "min_size", 1)) for network in method.networks.values())
     if size < smallest:
         raise UserError(
             f"image_size={size} is too small for the networks, which need {smallest}: use a larger image_size, "
@@ -296,11 +311,11 @@ def set_up(
 
 
 def make_loader(
-    fabric: Fabric, data: PairedData, dataset: PairDataset, settings: Settings, step: int, total_steps: int
-) -> DataLoader[Pair]:
+    fabric: Fabric, data: DataSource, items: Items, settings: Settings, step: int, total_steps: int
+) -> DataLoader[Any]:
     """Batches from `step` on, loaded in worker processes where that helps."""
     sampler = StreamSampler(
-        size=len(dataset),
+        size=len(items),
         batch_size=settings.batch_size,
         first_step=step,
         last_step=total_steps,
@@ -312,7 +327,7 @@ def make_loader(
     if workers:
         atexit.register(kill_workers)
     return DataLoader(
-        dataset,
+        items,
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
@@ -322,7 +337,7 @@ def make_loader(
     )
 
 
-def worker_count(fabric: Fabric, data: PairedData) -> int:
+def worker_count(fabric: Fabric, data: DataSource) -> int:
     """Loading processes: as configured; else one on a CPU, where the network wants the cores, and up to 8 for a GPU."""
     if data.workers is not None:
         return data.workers
@@ -346,26 +361,43 @@ def kill_workers() -> None:
         process.kill()
 
 
-def sample_batch(data: PairedData, settings: Settings) -> Pair:
+def sample_batch(data: DataSource, settings: Settings) -> Any:
     """The first images of the validation split (else test, else train), without augmentation."""
-    split = next(name for name in ("validation", "test", "train") if data.splits[name])
-    dataset = data.dataset(split, settings.image_size, seed=settings.seed, augment=False)
-    return collate([dataset[0, index] for index in range(min(settings.sample_images, len(dataset)))])
+    splits = (
+        data.items(split, settings.image_size, seed=settings.seed, augment=False)
+        for split in ("validation", "test", "train")
+    )
+    items = next(items for items in splits if len(items))
+    return collate([items[0, index] for index in range(min(settings.sample_images, len(items)))])
+
+
+def gather_memories(fabric: Fabric, memories: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
+    """The states of the method's memories, one mapping by name for each process."""
+    states = {name: memory.state_dict() for name, memory in memories.items()}
+    if fabric.world_size == 1 or not states:
+        return [states]
+    gathered: Any = fabric.all_gather(states)
+    return [
+        {name: {key: value[rank] for key, value in state.items()} for name, state in gathered.items()}
+        for rank in range(fabric.world_size)
+    ]
 
 
 def describe(
-    fabric: Fabric, data: PairedData, networks: Mapping[str, nn.Module], step: int, total_steps: int, folder: Path
+    fabric: Fabric,
+    inspection: Inspection,
+    networks: Mapping[str, nn.Module],
+    step: int,
+    total_steps: int,
+    folder: Path,
 ) -> str:
     """The first line of a run."""
     sizes = ", ".join(
         f"{name} {sum(parameter.numel() for parameter in network.parameters()):,}" for name, network in networks.items()
     )
-    counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in data.splits.items())
+    counts = ", ".join(f"{count} {what}" for what, count in inspection.counts.items())
     what = f"continuing {folder} from step {step}" if step else f"training {folder}"
-    return (
-        f"{what} to step {total_steps} on {fabric.world_size} x {fabric.device.type} "
-        f"({counts} pairs; parameters: {sizes})"
-    )
+    return f"{what} to step {total_steps} on {fabric.world_size} x {fabric.device.type} ({counts}; parameters: {sizes})"
 
 
 def settings_tree(settings: Settings) -> dict[str, Any]:
@@ -373,5 +405,5 @@ def settings_tree(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in ("method", "generator", "discriminator", "objective")}
 
 
-def _cache_share(fabric: Fabric, data: PairedData) -> float:
+def _cache_share(fabric: Fabric, data: DataSource) -> float:
     return data.cache_gib / (max(worker_count(fabric, data), 1) * fabric.world_size)

@@ -17,6 +17,16 @@ def cosine(step: int, total_steps: int) -> float:
     return 0.5 * (1 + cos(pi * step / total_steps))
 
 
+def stargan_reference(step: int, total_steps: int, *, constant: float = 0.5, every: int = 1000) -> float:
+    """The decay of the StarGAN reference implementation, which is nearly constant.
+
+    After the first `constant` share, every `every` steps the rate falls by (learning rate / remaining steps): once for
+    many steps, where the paper's linear decay to 0 has one such decrease for each step.
+    """
+    decaying = total_steps - constant * total_steps
+    return 1.0 - max(step - constant * total_steps, 0) // every / decaying
+
+
 def constant(step: int, total_steps: int) -> float:
     """Always 1."""
     return 1.0

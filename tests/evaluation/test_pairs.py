@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,15 +13,14 @@ from torch import Tensor
 from translate.conversion.translator import Translator
 from translate.data.image import write_image
 from translate.errors import UserError
-from translate.evaluation.evaluate import evaluate
+from translate.evaluation.pairs import evaluate_pairs
 from translate.methods.method import Method, Turn
-from translate.methods.pix2pix import Pix2Pix
 from translate.model import Model
-from translate.networks.unet import UNet
-from translate.objectives.adversarial import nonsaturating
 from translate.pixels import Side
 
 COLOR = Side(3, "uint8", 0, 255)
+GREY = Side(1, "uint8", 0, 255)
+SETTINGS = {"dropout_at_test": False, "data": {}}
 
 
 class Negative(Method):
@@ -32,7 +30,7 @@ class Negative(Method):
     translators: ClassVar = ()
     size_multiple = 1  # type: ignore[assignment]
 
-    def play(self, batch: Any) -> Iterator[Turn]:
+    def play(self, batch: Any, step: Any) -> Iterator[Turn]:
         raise NotImplementedError
 
     def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
@@ -42,8 +40,22 @@ class Negative(Method):
         raise NotImplementedError
 
 
-def negative(side: Side = COLOR) -> Translator:
-    return Translator(Model(Negative(), side, side, {"dropout_at_test": False}, 0), torch.device("cpu"))
+class BothWays(Negative):
+    """There every image is black; back it is its negative."""
+
+    def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
+        return torch.full_like(source, -1)
+
+    def translate_back(self, target: Tensor) -> Tensor:
+        return -target
+
+
+def translator_of(method: Method, source: Side = COLOR, target: Side = COLOR, **options: Any) -> Translator:
+    return Translator(Model(method, source, target, None, SETTINGS, 0), torch.device("cpu"), **options)
+
+
+def negative() -> Translator:
+    return translator_of(Negative())
 
 
 @pytest.fixture
@@ -76,7 +88,7 @@ def pairs(tmp_path: Path, sources: list[np.ndarray]) -> Callable[..., dict[str, 
 
 
 def test_a_perfect_model(pairs: Callable[..., dict[str, Any]]) -> None:
-    evaluation = evaluate(negative(), pairs())
+    evaluation = evaluate_pairs(negative(), pairs())
     assert evaluation.split == "test"
     assert evaluation.names == [f"{index:02}" for index in range(11)]
     assert len(evaluation.rows) == 11
@@ -86,7 +98,7 @@ def test_a_perfect_model(pairs: Callable[..., dict[str, Any]]) -> None:
 def test_the_input_unchanged_is_measured_beside(
     pairs: Callable[..., dict[str, Any]], sources: list[np.ndarray]
 ) -> None:
-    identity = evaluate(negative(), pairs()).identity
+    identity = evaluate_pairs(negative(), pairs()).identity
     differences = [np.abs(255 - 2 * image.astype(float)) / 255 for image in sources]
     assert identity is not None
     assert identity["l1"] == pytest.approx(np.mean(differences), abs=1e-5)
@@ -96,59 +108,81 @@ def test_the_input_unchanged_is_measured_beside(
 
 def test_images_are_resized_as_in_training_but_not_augmented(pairs: Callable[..., dict[str, Any]]) -> None:
     settings = pairs(size=8)
-    assert evaluate(negative(), settings).rows == evaluate(negative(), settings).rows
-    assert evaluate(negative(), settings).mean["l1"] == pytest.approx(0, abs=1 / 255)
+    assert evaluate_pairs(negative(), settings).rows == evaluate_pairs(negative(), settings).rows
+    assert evaluate_pairs(negative(), settings).mean["l1"] == pytest.approx(0, abs=1 / 255)
 
 
-def test_without_a_comparable_input_there_is_no_baseline(tmp_path: Path, pairs: Callable[..., dict[str, Any]]) -> None:
-    settings = pairs(channels_a=1)
-    grey = Side(1, "uint8", 0, 255)
-
+def test_without_a_comparable_input_there_is_no_baseline(pairs: Callable[..., dict[str, Any]]) -> None:
     class Repeating(Negative):
         def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
             return -source.expand(-1, 3, -1, -1)
 
-    translator = Translator(Model(Repeating(), grey, COLOR, {"dropout_at_test": False}, 0), torch.device("cpu"))
-    evaluation = evaluate(translator, settings)
+    evaluation = evaluate_pairs(translator_of(Repeating(), GREY, COLOR), pairs(channels_a=1))
     assert evaluation.identity is None
     assert 0 < evaluation.mean["l1"] < 0.5
 
 
+@pytest.mark.parametrize(("direction", "l1"), [("AtoB", "mean of B"), ("BtoA", 0)])
+def test_translating_back_compares_with_the_source(
+    pairs: Callable[..., dict[str, Any]], sources: list[np.ndarray], direction: str, l1: float | str
+) -> None:
+    expected = np.mean([255 - image.astype(float) for image in sources]) / 255 if l1 else 0
+    evaluation = evaluate_pairs(translator_of(BothWays(), direction=direction), pairs())
+    assert evaluation.mean["l1"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_translating_back_takes_images_of_the_target_side(pairs: Callable[..., dict[str, Any]]) -> None:
+    class ToGrey(BothWays):
+        def translate_back(self, target: Tensor) -> Tensor:
+            return -target.mean(1, keepdim=True)
+
+    translator = translator_of(ToGrey(), GREY, COLOR, direction="BtoA")
+    assert evaluate_pairs(translator, pairs(channels_a=1)).mean["l1"] < 0.15  # luminance is no plain mean
+    with pytest.raises(UserError, match="the data's target has 3 channels, but the model was trained with 1"):
+        evaluate_pairs(translator, pairs())
+
+
 @pytest.mark.parametrize(("split", "chosen"), [("test", "test"), ("val", "validation")])
 def test_the_split_is_test_or_else_validation(pairs: Callable[..., dict[str, Any]], split: str, chosen: str) -> None:
-    assert evaluate(negative(), pairs(split)).split == chosen
+    assert evaluate_pairs(negative(), pairs(split)).split == chosen
 
 
 def test_a_split_can_be_named(pairs: Callable[..., dict[str, Any]]) -> None:
-    assert evaluate(negative(), pairs(), "train").names == ["only"]
+    assert evaluate_pairs(negative(), pairs(), "train").names == ["only"]
 
 
 @pytest.mark.parametrize("split", ["validation", "holdout"])
 def test_a_split_without_pairs_names_those_that_have_some(pairs: Callable[..., dict[str, Any]], split: str) -> None:
     with pytest.raises(UserError, match=rf"the split '{split}' has no pairs; those that have are train, test"):
-        evaluate(negative(), pairs(), split)
+        evaluate_pairs(negative(), pairs(), split)
 
 
 def test_problems_in_the_data_are_said(tmp_path: Path, pairs: Callable[..., dict[str, Any]]) -> None:
     settings = pairs()
     (tmp_path / "test" / "03.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"the data has 1 problem:\n.*03\.png: is empty"):
-        evaluate(negative(), settings)
+        evaluate_pairs(negative(), settings)
+
+
+def test_data_without_true_answers_names_what_can_be_done() -> None:
+    data = {"_target_": "translate.data.unpaired.UnpairedData", "root": "nowhere"}
+    with pytest.raises(UserError) as caught:
+        evaluate_pairs(negative(), {"image_size": 8, "data": data})
+    assert str(caught.value) == (
+        "measuring this model needs true answers to compare its translations with: pairs of aligned images, but its "
+        "data set gives images of two kinds (data=unpaired). If you have such images, name them: translate evaluate "
+        "CHECKPOINT data=paired data.root=FOLDER. To look at translations instead: translate convert CHECKPOINT INPUT "
+        "OUTPUT --compare"
+    )
 
 
 def test_data_of_another_kind_than_the_model_was_trained_on_is_refused(pairs: Callable[..., dict[str, Any]]) -> None:
-    grey = Side(1, "uint8", 0, 255)
-    network = partial(UNet, num_downs=2, width=2)
-    method = Pix2Pix(
-        generator=network, discriminator=None, objective=nonsaturating(), source_channels=1, target_channels=1
-    )
-    translator = Translator(Model(method, grey, grey, {"dropout_at_test": False}, 0), torch.device("cpu"))
-    with pytest.raises(UserError, match="channels"):
-        evaluate(translator, pairs())
+    with pytest.raises(UserError, match="the data's source has 3 channels, but the model was trained with 1"):
+        evaluate_pairs(translator_of(Negative(), GREY, GREY), pairs())
 
 
 def test_the_table_has_a_line_per_pair(tmp_path: Path, pairs: Callable[..., dict[str, Any]]) -> None:
-    evaluation = evaluate(negative(), pairs())
+    evaluation = evaluate_pairs(negative(), pairs())
     evaluation.write_csv(tmp_path / "table.csv")
     with (tmp_path / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -162,5 +196,11 @@ def test_the_data_that_a_strangers_model_names_runs_no_code(tmp_path: Path) -> N
     (tmp_path / "hubconf.py").write_text(f"import pathlib\ndef payload():\n    pathlib.Path({str(mark)!r}).touch()\n")
     data = {"_target_": "torch.hub.load", "repo_or_dir": str(tmp_path), "model": "payload", "source": "local"}
     with pytest.raises(UserError, match="_target_"):
-        evaluate(negative(), {"image_size": 8, "data": data})
+        evaluate_pairs(negative(), {"image_size": 8, "data": data})
     assert not mark.exists()
+
+
+def test_only_data_sets_of_the_toolkit_are_built() -> None:
+    data = {"_target_": "translate.data.image.write_image"}
+    with pytest.raises(UserError, match=r"data._target_='translate.data.image.write_image' is no data set"):
+        evaluate_pairs(negative(), {"image_size": 8, "data": data})

@@ -1,0 +1,77 @@
+"""Two processes that share a batch train as one that has it all, and one of them writes."""
+
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+
+from translate.config import choices
+from translate.training.log import read_metrics
+
+STEPS = 6
+# Statistics over the batch and dropout would differ between processes by their nature.
+SAME = [
+    "precision=64",
+    "schedule=constant",
+    "log_every=1",
+    "generator.norm=instance",
+    "generator.num_downs=2",
+    "discriminator.norm=instance",
+]
+
+
+def train(words):
+    """In processes of its own; gloo may stumble over a port once."""
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "translate", "train", *words], capture_output=True, text=True, timeout=120
+        )
+        if done.returncode == 0:
+            return done
+    raise AssertionError(done.stdout + done.stderr)
+
+
+def losses(run):
+    return [row["losses"] for row in read_metrics(run / "metrics.jsonl")]
+
+
+@pytest.fixture
+def words(tiny_for):
+    def make(method, run, *more):
+        extra = ["generator.dropout=0"] if method == "pix2pix" else ["method.n_critic=2"] if method == "stargan" else []
+        return [*tiny_for(method), *SAME, *extra, f"output={run}", *more]
+
+    return make
+
+
+@pytest.mark.parametrize("method", choices("method"))
+def test_two_processes_give_the_losses_of_one_with_the_joint_batch_also_after_a_resume(
+    method, words, command, tmp_path
+):
+    alone, two = tmp_path / "alone", tmp_path / "two"
+    done = command("train", *words(method, alone, "batch_size=4", f"steps={STEPS}"))
+    assert done.code == 0, done.err
+    for steps in (STEPS // 2, STEPS):
+        out = train(words(method, two, "batch_size=2", "devices=2", f"steps={steps}")).stdout
+        assert out.count(f"Finished: {steps} steps") == 1
+    expected = losses(alone)
+    assert len(expected) == STEPS
+    for ours, one in zip(losses(two), expected, strict=True):
+        assert ours == pytest.approx(one, rel=1e-6)  # logged in float32
+    first, second = (load_file(run / "model" / "model.safetensors") for run in (alone, two))
+    for name, tensor in first.items():
+        assert (tensor - second[name]).abs().max() < 1e-9, name
+    images = [row["images"] for row in read_metrics(two / "metrics.jsonl")]
+    assert images == [4 * (step + 1) for step in range(STEPS)]
+
+
+def test_each_process_gets_its_own_history_back(words, tmp_path):
+    unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
+    small = ["method.history_size=2", "devices=2"]
+    train(words("cyclegan", unbroken, *small, f"steps={STEPS}"))
+    for steps in (STEPS // 2, STEPS):
+        train(words("cyclegan", resumed, *small, f"steps={steps}"))
+    assert losses(unbroken) == losses(resumed)
+    first, second = (load_file(run / "model" / "model.safetensors") for run in (unbroken, resumed))
+    assert all((tensor == second[name]).all() for name, tensor in first.items())

@@ -1,0 +1,198 @@
+"""Drawn letters in several styles as pairs, unpaired or labelled images: for trying the toolkit without own images."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from translate.batch import BatchType, Labeled, Pair, Unpaired
+from translate.data.augmentation import Augmentation, DomainAugmentation
+from translate.data.check import Inspection
+from translate.data.glyphs import STYLES, draw_dataset
+from translate.data.labeled import LabeledData
+from translate.data.loading import Picture
+from translate.data.paired import PairedData
+from translate.data.source import DataSource, Items, Progress
+from translate.data.splits import draw
+from translate.data.two_sided import Direction, SideName
+from translate.data.unpaired import UnpairedData
+from translate.domains import Domains
+from translate.errors import UserError
+from translate.pixels import Side
+
+
+class GlyphData(DataSource):
+    """Letters in several styles, drawn into `root` when they are not there yet; see `translate.data.glyphs`.
+
+    Pairs are one letter in `style_a` and `style_b`. Unpaired images are of the same two styles, but of the training
+    letters one half is only ever seen in the one style and the rest only in the other. Labelled images are the
+    letters in all of `styles`, which are the domains.
+
+    Args:
+        root: the folder to draw into: ROOT/{train,validation,test}/{style}/{letter}.png for every style.
+        augmentation: how training images are varied.
+        style_a: style of side A.
+        style_b: style of side B.
+        styles: the domains of labelled images.
+        size: pixels per side; None is image_size.
+        direction: `AtoB` translates A into B, `BtoA` the other way; domains have no direction.
+        validation_fraction: share of the letters held out for validation.
+        test_fraction: share of the letters held out for testing.
+        split_seed: seed of the choice of letters.
+        workers: processes that load images; None chooses.
+        cache_gib: memory for decoded and resized images, in GiB over all workers; 0 is off.
+
+    Raises:
+        UserError: an unknown style, or a value outside its choices.
+    """
+
+    batch_types = (Pair, Unpaired, Labeled)
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        augmentation: Augmentation,
+        style_a: str = "regular",
+        style_b: str = "fancy",
+        styles: Sequence[str] = ("regular", "outline", "color", "texture"),
+        size: int | None = None,
+        direction: Direction = "AtoB",
+        validation_fraction: float = 0.1,
+        test_fraction: float = 0.15,
+        split_seed: int = 0,
+        workers: int | None = None,
+        cache_gib: float = 0.0,
+    ) -> None:
+        super().__init__(workers=workers, cache_gib=cache_gib)
+        for name, chosen in (("style_a", [style_a]), ("style_b", [style_b]), ("styles", styles)):
+            for style in chosen:
+                if style not in STYLES:
+                    raise UserError(f"data.{name}={style!r} is not one of {', '.join(STYLES)}")
+        self.root = Path(root).expanduser()
+        self.augmentation = augmentation
+        self.style_a = style_a
+        self.style_b = style_b
+        self.styles = list(styles)
+        self.size = size
+        self.direction: Direction = direction
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.split_seed = split_seed
+        self.data = self._choose()
+
+    def arrange(self, batch_type: BatchType) -> None:
+        """Choose the kind of batches to give; see `DataSource`."""
+        super().arrange(batch_type)
+        self.data = self._choose()
+
+    def inspect(self, image_size: int, progress: Progress | None = None) -> Inspection:
+        """Draw the letters, then look at them as at any images."""
+        draw_dataset(
+            self.root,
+            size=self.size or image_size,
+            seed=self.split_seed,
+            validation_fraction=self.validation_fraction,
+            test_fraction=self.test_fraction,
+        )
+        return self.data.inspect(image_size, progress)
+
+    @property
+    def source(self) -> Side:
+        """What the letters to translate look like."""
+        return self.data.source
+
+    @property
+    def target(self) -> Side:
+        """What the translated letters look like."""
+        return self.data.target
+
+    @property
+    def domains(self) -> Domains | None:
+        """The styles where images are labelled with them, else None."""
+        return self.data.domains
+
+    @property
+    def field_sides(self) -> tuple[Side | None, ...]:
+        """The side that each field of a batch is of; None for a field that is no image."""
+        return self.data.field_sides
+
+    @property
+    def splits(self) -> Mapping[str, Any]:
+        """The letters by split, as the data of this arrangement holds them; known after `inspect`."""
+        return self.data.splits
+
+    def items(self, split: str, image_size: int, *, seed: int, augment: bool, cache_gib: float = 0.0) -> Items:
+        """The letters of one split as batches see them; call `inspect` before.
+
+        Raises:
+            UserError: augmentation that these images do not allow.
+        """
+        return self.data.items(split, image_size, seed=seed, augment=augment, cache_gib=cache_gib)
+
+    def twin(self, split: str, subject: str, domain: str) -> Picture | None:
+        """The letter `subject` in the style `domain`, where images are labelled with their style; else None."""
+        return self.data.twin(split, subject, domain) if isinstance(self.data, LabeledData) else None
+
+    def fingerprint(self) -> str:
+        """A hash of what training sees of the letters."""
+        return self.data.fingerprint()
+
+    def preview(self, items: Items, rows: int) -> dict[str, Tensor]:
+        """Columns of example images by title, each (rows, C, H, W) in [-1, 1]."""
+        return self.data.preview(items, rows)
+
+    def _choose(self) -> PairedData | UnpairedData | LabeledData:
+        """The data set that reads the drawn folders as `batch_type` asks."""
+        common: dict[str, Any] = {
+            "root": str(self.root),
+            "validation_fraction": self.validation_fraction,
+            "test_fraction": self.test_fraction,
+            "split_seed": self.split_seed,
+            "workers": self.workers,
+            "cache_gib": self.cache_gib,
+        }
+        if self.batch_type is Labeled:
+            augmentation = domain_augmentation(self.augmentation)
+            return LabeledData(augmentation=augmentation, layout="folders", domains=self.styles, aligned=True, **common)
+        common |= {
+            "augmentation": self.augmentation,
+            "folder_a": self.style_a,
+            "folder_b": self.style_b,
+            "direction": self.direction,
+        }
+        return PartedLetters(**common) if self.batch_type is Unpaired else PairedData(layout="folders", **common)
+
+
+class PartedLetters(UnpairedData):
+    """Letters in two styles; a training letter that one side shows is never seen on the other."""
+
+    def _find(self, name: SideName) -> dict[str, list[Picture]]:
+        found = super()._find(name)
+        half, rest = draw(found.get("train", []), 0.5, f"{self.split_seed}/side")  # by name: for both sides the same
+        return found | {"train": half if name == "A" else rest}
+
+
+def domain_augmentation(settings: Augmentation) -> DomainAugmentation:
+    """The same for labelled images.
+
+    Raises:
+        UserError: the two sides have colour changes of their own; domains share theirs.
+    """
+    color_a, color_b = settings.color["A"], settings.color["B"]
+    if color_a != color_b:
+        raise UserError(
+            f"data.augmentation.color_a={color_a} and color_b={color_b} differ, but the styles of labelled letters "
+            "are varied alike: give both the same value"
+        )
+    return DomainAugmentation(
+        resize=settings.resize,
+        load_size=settings.load_size,
+        center_crop=settings.center_crop,
+        horizontal_flip=settings.horizontal_flip,
+        vertical_flip=settings.vertical_flip,
+        quarter_turns=settings.quarter_turns,
+        rotation=settings.rotation,
+        color=color_a,
+    )

@@ -1,0 +1,539 @@
+"""Images labelled with the domains they show: a folder per domain, a CSV file, or CelebA's list of attributes."""
+
+import hashlib
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from translate.batch import Labeled
+from translate.data.augmentation import DomainAugmentation
+from translate.data.check import Facts, Inspection, derive_side, inspect_images, size_problems
+from translate.data.image import list_images
+from translate.data.label_files import choose, read_csv, read_list_attr
+from translate.data.loading import Cache, Picture, SideLoader
+from translate.data.source import DataSource, Items, Progress
+from translate.data.splits import SPLIT_OF, check_fractions, hold_out
+from translate.data.two_sided import check_choice
+from translate.domains import Domains, Kind, LabelSet
+from translate.errors import UserError
+from translate.pixels import Side, normalize
+
+Layout = Literal["auto", "folders", "csv", "list_attr"]
+MOST_COLUMNS = 8
+"""Domains that a preview shows."""
+
+
+@dataclass(frozen=True)
+class LabeledPicture:
+    """An image and its label vector.
+
+    Attributes:
+        name: its path without extension and without the folder of its split; with that of its domain.
+        subject: what it shows, apart from the domain: the path inside the domain's folder, else the name.
+        picture: where it lies.
+        vector: its label vector, of length `Domains.width`.
+    """
+
+    name: str
+    subject: str
+    picture: Picture
+    vector: tuple[float, ...]
+
+
+class LabeledSource(DataSource):
+    """Labelled images of one side, from one label set or several.
+
+    Attributes:
+        splits: the images of `train`, `validation` and `test`; known after `inspect`.
+        side: what the images look like; known after `inspect`, None where problems leave it open.
+    """
+
+    batch_types = (Labeled,)
+
+    def __init__(self, *, workers: int | None, cache_gib: float) -> None:
+        super().__init__(workers=workers, cache_gib=cache_gib)
+        self.splits: dict[str, list[LabeledPicture]] = {}
+        self.side: Side | None = None
+        self._domains: Domains | None = None
+
+    @property
+    def source(self) -> Side:
+        """What the images look like, and so do their translations."""
+        assert self.side is not None, "known after an inspection without problems"
+        return self.side
+
+    @property
+    def target(self) -> Side:
+        """The same as `source`."""
+        return self.source
+
+    @property
+    def domains(self) -> Domains:
+        """The label sets and the layout of a label vector."""
+        assert self._domains is not None, "known after inspect"
+        return self._domains
+
+    @property
+    def field_sides(self) -> tuple[Side | None, ...]:
+        """Images alone are of a side; labels and targets are not."""
+        return self.source, None, None
+
+    @abstractmethod
+    def items(
+        self, split: str, image_size: int, *, seed: int, augment: bool, cache_gib: float = 0.0
+    ) -> "LabeledItems": ...
+
+    @abstractmethod
+    def twin(self, split: str, subject: str, domain: str) -> Picture | None:
+        """The image of `subject` that shows `domain`, where the data says which one that is."""
+
+    def fingerprint(self) -> str:
+        """A hash of what training sees of the data: training images, their order and labels, domains and side."""
+        images = "\n".join(f"{member.name} {member.vector}" for member in self.splits["train"])
+        return hashlib.sha256(f"{self.source}\n{self.domains}\n{images}".encode()).hexdigest()
+
+    def preview(self, items: Items, rows: int) -> dict[str, Tensor]:
+        """One column per domain, (rows, C, H, W) in [-1, 1]: the first images that show it, repeated if need be.
+
+        The first domains that any image shows are in it, up to `MOST_COLUMNS`.
+        """
+        assert isinstance(items, LabeledItems)
+        columns = {}
+        for place, name in islice(enumerate(self.domains.names), MOST_COLUMNS):
+            shown = list(islice((index for index in range(len(items)) if items.member(index).vector[place]), rows))
+            if shown:
+                images = {index: items[0, index].images for index in shown}
+                column = torch.stack([images[shown[row % len(shown)]] for row in range(rows)])
+                columns[name] = normalize(column, self.source.low, self.source.high)
+        return columns
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Images by split ("" where nothing says which), the label set, and the problems so far."""
+
+    labels: LabelSet
+    pictures: Mapping[str, Sequence[LabeledPicture]]
+    problems: list[str]
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Images that are for one split, whichever that is."""
+
+    name: str
+    members: list[LabeledPicture]
+
+
+class LabeledData(LabeledSource):
+    """Images labelled with their domains, for StarGAN.
+
+    The layout is found by looking at `root` and `label_file`:
+
+    - `folders`: ROOT/bottle, ROOT/clock, one folder per domain, nested folders too; the splits may lie above
+      (ROOT/train/bottle) or below (ROOT/bottle/train).
+    - `csv`: a CSV file with a column `image` (a path), either a column `domain` (a name) or one column per attribute
+      (1, 0, -1, true or false), and if wanted `split`. The file is `root`, and paths are relative to it; or it is
+      `label_file`, and paths are relative to the folder `root`.
+    - `list_attr`: `label_file` is CelebA's list_attr_celeba.txt or a file like it, and `root` the folder of the images.
+
+    Args:
+        root: the folder or CSV file.
+        augmentation: how training images are varied.
+        layout: one of the above, or `auto`.
+        label_file: the label file, where `root` is the folder of the images.
+        domains: the folders, names or columns to use, in this order; None uses all of them, columns in the order of
+            the file, others sorted.
+        kind: `one_hot`, an image shows exactly one of the domains; `attributes`, any number of them; `auto` tells from
+            the data: columns are one_hot if there are several, every image has exactly one, and none are `exclusive`.
+        exclusive: groups of attributes of which an image has at most one, such as hair colours: a translation that
+            adds one takes away the others.
+        aligned: whether images of equal path in the folders of several domains show the same thing, so that evaluation
+            knows the true answer. They are then held out together.
+        validation_fraction: share of the training images held out where nothing says validation.
+        test_fraction: share of all images held out where nothing says which split an image belongs to. Both are
+            drawn from each domain alike if images show exactly one.
+        split_seed: seed of that choice, which depends on an image's name alone.
+        channels: channels of the images; None is what they have.
+        value_range: pixel values [low, high] that span their contrast; None is the full range of their type.
+        workers: processes that load images; None chooses.
+        cache_gib: memory for decoded and resized images, in GiB over all workers; 0 is off.
+
+    Attributes:
+        node: where these settings stand in the configuration.
+
+    Raises:
+        UserError: a value outside its choices, or settings that contradict each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        augmentation: DomainAugmentation,
+        layout: Layout = "auto",
+        label_file: str | None = None,
+        domains: Sequence[str] | None = None,
+        kind: Kind | Literal["auto"] = "auto",
+        exclusive: Sequence[Sequence[str]] | None = None,
+        aligned: bool = False,
+        validation_fraction: float = 0.05,
+        test_fraction: float = 0.1,
+        split_seed: int = 0,
+        channels: int | None = None,
+        value_range: Sequence[float] | None = None,
+        workers: int | None = None,
+        cache_gib: float = 0.0,
+    ) -> None:
+        super().__init__(workers=workers, cache_gib=cache_gib)
+        check_fractions(validation_fraction=validation_fraction, test_fraction=test_fraction)
+        check_choice("layout", layout, ("auto", "folders", "csv", "list_attr"))
+        check_choice("kind", kind, ("auto", "one_hot", "attributes"))
+        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+            raise UserError(f"data.value_range={list(value_range)} is not [low, high] with low < high")
+        if exclusive and kind == "one_hot":
+            raise UserError("data.exclusive is for attributes: an image shows one domain alone with data.kind=one_hot")
+        self.node = "data"
+        self.root = Path(root).expanduser()
+        self.label_file = None if label_file is None else Path(label_file).expanduser()
+        self.layout = layout
+        self.wanted = None if domains is None else [str(name) for name in domains]
+        self.kind = kind
+        self.exclusive = tuple(tuple(str(name) for name in group) for group in exclusive or ())
+        self.aligned = aligned
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.split_seed = split_seed
+        self.channels = channels
+        self.value_range = value_range
+        self.augmentation = augmentation
+        self._problems: list[str] = []
+        self._twins: dict[tuple[str, str, str], Picture] = {}
+
+    def inspect(self, image_size: int, progress: Progress | None = None) -> Inspection:
+        """Find the images, decode each, and derive their side; nothing is raised for what is wrong in the data.
+
+        Raises:
+            UserError: there is nothing to look at, or a setting names a domain that is not there.
+        """
+        self.find(image_size)
+        return self.look(image_size, progress)
+
+    def find(self, image_size: int) -> None:
+        """The first half of `inspect`: find the images and their labels, without opening any image.
+
+        Raises:
+            UserError: as `inspect`.
+        """
+        self.augmentation.loaded_size(image_size)
+        found = self._find()
+        self._problems = found.problems
+        self._domains = Domains((found.labels,))
+        self._check_exclusive()
+        self.splits = self._hold_out(found)
+        if len(self.domains.names) == 1 and found.labels.kind == "one_hot":
+            self._problems.append(self._describe_single(self.domains.names[0]))
+        if self.aligned:
+            self._find_twins()
+        if not self._problems:
+            self._problems += self._check_training_images()
+
+    def look(self, image_size: int, progress: Progress | None = None) -> Inspection:
+        """The second half of `inspect`: decode what `find` found."""
+        pictures = [member.picture for split in self.splits.values() for member in split]
+        facts = inspect_images([picture.path for picture in pictures], progress)
+        smallest = image_size if self.augmentation.resize == "none" else None
+        problems = list(self._problems)
+        good: list[tuple[Path, Facts]] = []
+        for path in (picture.path for picture in pictures):
+            fact = facts[path]
+            wrong = [f"{path}: {fact}"] if isinstance(fact, str) else size_problems(path, fact, smallest)
+            if not isinstance(fact, str) and not wrong:
+                good.append((path, fact))
+            problems += wrong
+        self.side, wrong = derive_side(
+            "images",
+            good,
+            setting=f"{self.node}.channels".removeprefix("data."),
+            channels=self.channels,
+            value_range=self.value_range,
+            labels=False,
+        )
+        sizes = Counter((fact.height, fact.width) for _, fact in good)
+        return Inspection(self._counts(), {"images": self.side}, sizes, problems + wrong)
+
+    def items(self, split: str, image_size: int, *, seed: int, augment: bool, cache_gib: float = 0.0) -> "LabeledItems":
+        """The images of one split as batches see them; call `inspect` before.
+
+        Raises:
+            UserError: augmentation that these images do not allow.
+        """
+        return LabeledItems([(self.loader(image_size, Cache(cache_gib), augment=augment), self.splits[split])], seed)
+
+    def loader(self, image_size: int, cache: Cache, *, augment: bool) -> SideLoader:
+        """What loads the images.
+
+        Raises:
+            UserError: augmentation that these images do not allow.
+        """
+        return SideLoader(
+            self.source, self.augmentation.transform(image_size, self.source, "A", augment=augment), cache
+        )
+
+    def twin(self, split: str, subject: str, domain: str) -> Picture | None:
+        """The image of `subject` in the folder of `domain`; None if it has none, or the data is not `aligned`."""
+        return self._twins.get((split, subject, domain))
+
+    # --- finding images and their labels ---
+
+    def _find(self) -> _Found:
+        if not self.root.exists():
+            raise UserError(f"{self.node}.root={self.root} does not exist: give the folder of your images")
+        layout = self._detect_layout() if self.layout == "auto" else self.layout
+        if layout == "folders":
+            return self._find_folders()
+        if self.aligned:
+            raise UserError(f"{self.node}.aligned=true needs one folder per domain, but the layout is {layout}")
+        return self._find_listed(layout)
+
+    def _detect_layout(self) -> str:
+        if self.label_file is None:
+            return "csv" if self.root.is_file() else "folders"
+        return "csv" if self.label_file.suffix.lower() == ".csv" else "list_attr"
+
+    def _find_folders(self) -> _Found:
+        if self.label_file is not None or not self.root.is_dir():
+            raise UserError(
+                f"{self.node}.layout=folders reads the domains from the names of folders in {self.node}.root="
+                f"{self.root}, which must be a folder, and no {self.node}.label_file: use {self.node}.layout=auto"
+            )
+        paths = [path for path in list_images(self.root) if len(path.parts) > 1]
+        top = sorted({path.parts[0] for path in paths})
+        is_split_above = self._is_split_above(top)
+        images: dict[str, dict[str, list[tuple[str, Path]]]] = {}  # domain -> split -> (subject, path)
+        for path in paths:
+            *folders, _ = path.parts
+            if is_split_above and (folders[0] not in SPLIT_OF or len(folders) == 1):
+                continue
+            split = SPLIT_OF[folders.pop(0)] if is_split_above else ""
+            domain = folders.pop(0)
+            if not is_split_above and folders and folders[0] in SPLIT_OF:
+                split = SPLIT_OF[folders.pop(0)]
+            subject = PurePath(*folders, path.stem).as_posix()
+            images.setdefault(domain, {}).setdefault(split, []).append((subject, self.root / path))
+        if not images:
+            raise UserError(
+                f"{self.node}.root={self.root} holds no domains. Give a folder with one subfolder per domain (or "
+                "those in train, validation and test), a CSV file with columns image and domain, or with "
+                f"{self.node}.label_file a file of attributes. {_describe(self.root)}"
+            )
+        names = choose(self.wanted, sorted(images), setting=f"{self.node}.domains", where=f"{self.root}")
+        pictures: dict[str, list[LabeledPicture]] = {}
+        for place, domain in enumerate(names):
+            vector = tuple(float(other == place) for other in range(len(names)))
+            for split, members in images[domain].items():
+                pictures.setdefault(split, []).extend(
+                    LabeledPicture(name := f"{domain}/{subject}", subject, Picture(name, path), vector)
+                    for subject, path in members
+                )
+        problems = [
+            f"{self.root}: domain {domain!r} has no {split} images, but other domains have: add some, or leave it out "
+            f"of {self.node}.domains"
+            for domain in names
+            for split in pictures
+            if split and split not in images[domain]
+        ]
+        kind: Kind = "one_hot" if self.kind == "auto" else self.kind
+        return _Found(LabelSet(names, kind, self.exclusive), pictures, problems)
+
+    def _is_split_above(self, top: Sequence[str]) -> bool:
+        """Whether the folders in the root are splits that hold the domains, not domains."""
+        splits = [name for name in top if name in SPLIT_OF]
+        if not splits or (self.wanted is not None and set(self.wanted) <= set(top)):
+            return False
+        if len(splits) < len(top) and self.wanted is None:
+            others = [name for name in top if name not in SPLIT_OF]
+            raise UserError(
+                f"{self.node}.root={self.root} has folders named as splits ({', '.join(splits)}) and others "
+                f"({', '.join(others[:MOST_COLUMNS])}): name the domains with {self.node}.domains=[...]"
+            )
+        return True
+
+    def _find_listed(self, layout: str) -> _Found:
+        if self.label_file is None:
+            if layout == "list_attr" or not self.root.is_file():
+                what = "list of attributes" if layout == "list_attr" else "CSV file"
+                raise UserError(
+                    f"{self.node}.layout={layout} needs the {what}: give it as {self.node}.label_file=FILE, with "
+                    f"{self.node}.root={self.root} the folder that its paths are relative to"
+                )
+            file, folder, setting = self.root, self.root.parent, f"{self.node}.root"
+        else:
+            if not self.root.is_dir():
+                raise UserError(
+                    f"{self.node}.root={self.root} is no folder: with {self.node}.label_file it is the folder that the "
+                    "paths of the label file are relative to"
+                )
+            file, folder, setting = self.label_file, self.root, f"{self.node}.label_file"
+        read = read_csv if layout == "csv" else read_list_attr
+        names, known_kind, rows, problems = read(file, self.wanted, node=self.node, setting=setting)
+        if not rows and not problems:
+            raise UserError(f"{setting}={file} lists no images{' of these domains' * (self.wanted is not None)}")
+        is_one_hot = len(names) > 1 and not self.exclusive and all(sum(row.values) == 1 for row in rows)
+        kind = known_kind or ("one_hot" if is_one_hot else "attributes")
+        kind = kind if self.kind == "auto" else self.kind
+        pictures: dict[str, list[LabeledPicture]] = {}
+        missing = []
+        for row in rows:
+            path = folder / row.path
+            if kind == "one_hot" and sum(row.values) != 1:
+                problems.append(
+                    f"{file}: line {row.line} has {round(sum(row.values))} of the domains {', '.join(names)}; "
+                    f"{self.node}.kind=one_hot needs exactly one"
+                )
+            elif not path.is_file():
+                missing.append(f"{path}: is listed in {file.name}, but there is no such file")
+            else:
+                name = PurePath(row.path).with_suffix("").as_posix()
+                pictures.setdefault(row.split, []).append(LabeledPicture(name, name, Picture(name, path), row.values))
+        if len(missing) > 3:
+            missing.insert(0, f"{folder}: {len(missing)} of {len(rows)} images that {file} lists are not there")
+        return _Found(LabelSet(names, kind, self.exclusive), pictures, problems + missing)
+
+    # --- what follows from them ---
+
+    def _check_exclusive(self) -> None:
+        (labels,) = self.domains.sets
+        if self.exclusive and labels.kind == "one_hot":
+            raise UserError(
+                f"{self.node}.exclusive is for attributes, but an image of this data shows one domain alone: leave it "
+                f"out, or set {self.node}.kind=attributes"
+            )
+        for group in self.exclusive:
+            choose(group, labels.names, setting=f"{self.node}.exclusive", where="the data")
+
+    def _hold_out(self, found: _Found) -> dict[str, list[LabeledPicture]]:
+        """Three splits: of one-hot labels each domain is split on its own, of aligned images each subject."""
+        is_split_by_domain = found.labels.kind == "one_hot" and not self.aligned
+        strata: dict[object, dict[str, dict[str, _Together]]] = {}
+        for split, members in found.pictures.items():
+            for member in members:
+                stratum = strata.setdefault(member.vector if is_split_by_domain else None, {})
+                name = member.subject if self.aligned else member.name
+                stratum.setdefault(split, {}).setdefault(name, _Together(name, [])).members.append(member)
+        held = [
+            hold_out(
+                {split: list(by_name.values()) for split, by_name in stratum.items()},
+                validation_fraction=self.validation_fraction,
+                test_fraction=self.test_fraction,
+                seed=self.split_seed,
+            )
+            for stratum in strata.values()
+        ]
+        return {
+            split: [member for splits in held for together in splits[split] for member in together.members]
+            for split in ("train", "validation", "test")
+        }
+
+    def _find_twins(self) -> None:
+        names = self.domains.names
+        self._twins = {}
+        for split, members in self.splits.items():
+            for member in members:
+                key = (split, member.subject, names[member.vector.index(1.0)])
+                if key in self._twins:
+                    self._problems.append(
+                        f"{member.picture.path}: has the same name as {self._twins[key].path.name}; keep one of them"
+                    )
+                self._twins[key] = member.picture
+        subjects = Counter((split, subject) for split, subject, _ in self._twins)
+        if not any(count > 1 for count in subjects.values()):
+            self._problems.append(
+                f"{self.root}: {self.node}.aligned=true, but no file has the same name in the folders of two domains"
+            )
+
+    def _check_training_images(self) -> list[str]:
+        """Domains that training images tell nothing about, as problems."""
+        train = self.splits["train"]
+        if not train:
+            return [
+                f"{self.root}: no image is left for training; lower {self.node}.validation_fraction or "
+                f"{self.node}.test_fraction"
+            ]
+        counts = self._shown("train")
+        return [
+            f"{self.root}: {'every' if counts[name] else 'no'} training image shows {name!r}, which teaches nothing "
+            f"about it: add others, or leave it out of {self.node}.domains"
+            for name in self.domains.names
+            if counts[name] in (0, len(train))
+        ]
+
+    def _shown(self, split: str) -> dict[str, int]:
+        """How many images of a split show each domain."""
+        members, names = self.splits[split], self.domains.names
+        vectors = np.array([member.vector for member in members], np.float32).reshape(len(members), len(names))
+        counts = vectors.sum(0).astype(int).tolist()
+        return dict(zip(self.domains.names, counts, strict=True))
+
+    def _counts(self) -> dict[str, int]:
+        images = {f"{split} images": len(members) for split, members in self.splits.items()}
+        return images | {f"train {name}": count for name, count in self._shown("train").items()}
+
+    def _describe_single(self, name: str) -> str:
+        folder = self.root / name
+        below = f" ({_describe(folder)} If those are the domains, point {self.node}.root there.)"
+        return (
+            f"{self.root}: holds the domain {name!r} alone; translating between domains needs two or more, such as one "
+            f"subfolder each{below if folder.is_dir() else ''}"
+        )
+
+
+class LabeledItems(Items):
+    """Labelled images of one split: of several parts, all equally often, each from its first image on again and again.
+
+    The targets of an item are the labels of an image of the same part, drawn uniformly: for one item what permuting
+    the labels of a batch is (Choi et al. 2018), but independent of which other images are in its batch.
+
+    Args:
+        parts: images, and what loads them; parts without images are left out.
+        seed: seed of all draws.
+    """
+
+    def __init__(self, parts: Iterable[tuple[SideLoader, Sequence[LabeledPicture]]], seed: int) -> None:
+        self.parts = [(loader, members) for loader, members in parts if members]
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.parts) * max((len(members) for _, members in self.parts), default=0)
+
+    def __getitem__(self, position: tuple[int, int]) -> Labeled:
+        epoch, index = position
+        loader, members = self.parts[index % len(self.parts)]
+        member = self.member(index)
+        generator = np.random.default_rng([self.seed, epoch, index])
+        geometry, color = generator.integers(0, 2**32, 2).tolist()
+        target = members[int(generator.integers(len(members)))]
+        image = loader(member.picture, geometry, color)
+        return Labeled(image, torch.tensor(member.vector), torch.tensor(target.vector))
+
+    def member(self, index: int) -> LabeledPicture:
+        """The image at a place, as it is labelled."""
+        _, members = self.parts[index % len(self.parts)]
+        return members[index // len(self.parts) % len(members)]
+
+
+def _describe(folder: Path) -> str:
+    """What is in a folder, in words."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not names:
+        return f"{folder} has no subfolders."
+    more = ", ..." * (len(names) > MOST_COLUMNS)
+    return f"The subfolders of {folder} are {', '.join(names[:MOST_COLUMNS])}{more}."

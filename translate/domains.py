@@ -1,0 +1,212 @@
+"""The domains of a multi-domain model: their names, how a label vector is laid out, what a request makes of one."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from translate.errors import UserError
+
+Kind = Literal["one_hot", "attributes"]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Names that one source of labels knows.
+
+    Attributes:
+        names: the domains, in the order of the label vector.
+        kind: `one_hot`, an image shows exactly one; or `attributes`, any number of them.
+        exclusive: groups of attributes of which an image has at most one, such as hair colours.
+    """
+
+    names: tuple[str, ...]
+    kind: Kind
+    exclusive: tuple[tuple[str, ...], ...] = ()
+
+    def rivals(self, name: str) -> list[int]:
+        """The places of the other members of the exclusive groups that `name` is in."""
+        others = {other for group in self.exclusive if name in group for other in group} - {name}
+        return [self.names.index(other) for other in sorted(others)]
+
+
+@dataclass(frozen=True)
+class Domains:
+    """All label sets of a model and the layout of its label vectors.
+
+    A vector holds one number per name, set after set. With several sets a mask follows, one number per set, that says
+    which of them is known for the image; the names of the others are 0 (Choi et al. 2018, section 3.3, equation 7).
+    """
+
+    sets: tuple[LabelSet, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of all sets."""
+        return tuple(name for labels in self.sets for name in labels.names)
+
+    @property
+    def width(self) -> int:
+        """Length of a label vector: the names, and the mask where there are several sets."""
+        return len(self.names) + (len(self.sets) if len(self.sets) > 1 else 0)
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Where each set's names lie in the vector."""
+        ends = [sum(len(labels.names) for labels in self.sets[: index + 1]) for index in range(len(self.sets))]
+        return tuple(slice(end - len(labels.names), end) for end, labels in zip(ends, self.sets, strict=True))
+
+    def vector(self, index: int, values: Sequence[float]) -> tuple[float, ...]:
+        """The label vector of an image of which set `index` says `values`, one per name of that set."""
+        assert len(values) == len(self.sets[index].names)
+        filled = [0.0] * self.width
+        filled[self.slices[index]] = values
+        if len(self.sets) > 1:
+            filled[len(self.names) + index] = 1.0
+        return tuple(filled)
+
+    def known(self, labels: Float[Tensor, "batch width"]) -> Float[Tensor, "batch sets"]:
+        """1 where a set's labels are known for an image, else 0."""
+        if len(self.sets) == 1:
+            return labels.new_ones(len(labels), 1)
+        return labels[:, len(self.names) :]
+
+    def requests(self, words: Sequence[str]) -> list[str]:
+        """What people ask for, spelled as the model does: a name, `+name -name` for attributes, or `all`.
+
+        Raises:
+            UserError: a name that the model does not know (the choices are listed), a sign where there is nothing to
+                add to, names of several sets in one request, or names that contradict each other.
+        """
+        found: list[str] = []
+        for word in words:
+            found += self._all() if word == "all" and word not in self.names else [self._canonical(word)]
+        return list(dict.fromkeys(found))
+
+    def set_of(self, request: str) -> int:
+        """The index of the set that a request (as `requests` spells it) belongs to."""
+        name = request if request in self.names else self._terms(request)[0][1]
+        return next(index for index, labels in enumerate(self.sets) if name in labels.names)
+
+    def needs_own_labels(self, request: str) -> bool:
+        """Whether the result of a request depends on what the image shows already: it changes some attributes."""
+        return self.sets[self.set_of(request)].kind == "attributes"
+
+    def change(self, labels: Float[Tensor, "batch width"], request: str) -> Float[Tensor, "batch width"]:
+        """The label vectors to translate into, for images of which `labels` are the own ones."""
+        index = self.set_of(request)
+        kept, part = self.sets[index], self.slices[index]
+        changed = torch.zeros_like(labels)
+        if len(self.sets) > 1:
+            changed[:, len(self.names) + index] = 1
+        if kept.kind == "one_hot":
+            changed[:, part.start + kept.names.index(request)] = 1
+            return changed
+        changed[:, part] = labels[:, part]
+        for sign, name in self._terms(request):
+            changed[:, part.start + kept.names.index(name)] = float(sign == "+")
+            if sign == "+":
+                changed[:, [part.start + place for place in kept.rivals(name)]] = 0
+        return changed
+
+    def variants(self, labels: Float[Tensor, "batch width"]) -> dict[str, Float[Tensor, "batch width"]]:
+        """By name, the label vectors that differ from the own `labels` in it: set, or of a free attribute flipped."""
+        found = {}
+        for kept, part in zip(self.sets, self.slices, strict=True):
+            for place, name in enumerate(kept.names):
+                is_free = kept.kind == "attributes" and not kept.rivals(name)
+                changed = self.change(labels, name if kept.kind == "one_hot" else f"+{name}")
+                if is_free:
+                    changed[:, part.start + place] = 1 - labels[:, part.start + place]
+                found[name] = changed
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a model's config.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> "Domains":
+        """The inverse of `as_dict`; KeyError or TypeError where the data is none of it."""
+        return cls(
+            tuple(
+                LabelSet(tuple(one["names"]), one["kind"], tuple(tuple(group) for group in one["exclusive"]))
+                for one in saved["sets"]
+            )
+        )
+
+    def _all(self) -> list[str]:
+        requests: list[str] = []
+        for labels in self.sets:
+            if labels.kind == "one_hot":
+                requests += labels.names
+            else:
+                requests += [f"+{name}" for name in labels.names]
+                requests += [f"-{name}" for name in labels.names if not labels.rivals(name)]
+        return requests
+
+    def _canonical(self, word: str) -> str:
+        signed = list(dict.fromkeys(self._signed(part) for part in self._split(word)))
+        if not signed:
+            raise UserError(f"the domain {word!r} is empty; it is one of {', '.join(self.names)}, or all")
+        sets = {self.set_of(part) for part in signed}
+        if len(sets) > 1:
+            raise UserError(f"{word!r} mixes names of several label sets: ask for them one at a time")
+        asked = self.sets[sets.pop()]
+        if asked.kind == "one_hot":
+            if len(signed) > 1 or signed[0].startswith("-"):
+                raise UserError(
+                    f"{word!r}: an image shows exactly one of {', '.join(asked.names)}; name that one alone"
+                )
+            return signed[0][1:]
+        added = [part[1:] for part in signed if part[0] == "+"]
+        clashing = [name for name in added if f"-{name}" in signed]
+        clashing += [name for name in added if any(asked.names[rival] in added for rival in asked.rivals(name))]
+        if clashing:
+            raise UserError(f"{word!r} contradicts itself: {clashing[0]} cannot be had together with the rest of it")
+        return " ".join(signed)
+
+    def _terms(self, request: str) -> list[tuple[str, str]]:
+        """The signs and names of a request for attributes, as `requests` spells it."""
+        return self._term.findall(request)
+
+    @cached_property
+    def _term(self) -> re.Pattern[str]:
+        # The longest name first: one name may begin with another.
+        names = "|".join(re.escape(name) for name in sorted(self.names, key=len, reverse=True))
+        return re.compile(rf"([+-])({names})(?=\s|$)")
+
+    def _split(self, word: str) -> list[str]:
+        """The parts of a request, signed or not; a name that holds spaces, commas or signs is found whole."""
+        if self._match(word) or self._match(word.lstrip("+-").strip()):
+            return [word]
+        parts = [part for piece in word.split(",") for part in _parts(piece.strip()) if part]
+        return [
+            piece for part in parts for piece in ([part] if self._match(part.lstrip("+-").strip()) else part.split())
+        ]
+
+    def _signed(self, part: str) -> str:
+        is_signed = part[:1] in ("+", "-") and not self._match(part)
+        sign, name = (part[0], part[1:]) if is_signed else ("+", part)
+        found = self._match(name.strip())
+        if found is None:
+            near = difflib.get_close_matches(name.strip(), self.names, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise UserError(f"{name!r} is not one of the model's domains{hint}: {', '.join(self.names)}, or all")
+        return sign + found
+
+    def _match(self, name: str) -> str | None:
+        if name in self.names:
+            return name
+        return next((known for known in self.names if known.lower() == name.lower()), None)
+
+
+def _parts(request: str) -> list[str]:
+    """`+a -b c` as `+a`, `-b c`: names may hold spaces, so a sign begins the next one."""
+    return re.split(r"\s+(?=[+-])", request)

@@ -1,0 +1,165 @@
+"""A classifier that judges translations between domains, independent of the model that it judges.
+
+It is trained on real images alone and shares nothing with the model's discriminator, as in Choi et al. 2018, section
+5.2.
+"""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from translate.data.sampler import StreamSampler
+from translate.data.source import DataSource, collate
+from translate.domains import Domains
+from translate.evaluation.split import Bar, no_bar
+from translate.files import write_atomically
+from translate.objectives.classification import domain_loss
+from translate.pixels import normalize
+
+FILE = "classifier.safetensors"
+MAX_STEPS = 1000
+BATCH = 32
+WINDOW = 20
+ENOUGH = 0.99
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network and the steps of its training."""
+
+    network: nn.Module
+    domains: Domains
+    steps: int
+
+    @torch.inference_mode()
+    def __call__(self, images: Float[Tensor, "batch channels height width"]) -> Bool[Tensor, "batch names"]:
+        """Which domains it sees in images in [-1, 1]: the likeliest of a one-hot set, all likely attributes."""
+        return decide(self.network(images), self.domains)
+
+
+def train_classifier(
+    data: DataSource,
+    image_size: int,
+    device: torch.device,
+    *,
+    max_steps: int = MAX_STEPS,
+    seed: int = 0,
+    bar: Bar = no_bar,
+) -> Classifier:
+    """Train a ResNet-18 on the augmented training images of inspected data; the same seed, the same classifier.
+
+    It ends once all labels of 99 % of the images in the last 20 batches were right, or after `max_steps`.
+    """
+    domains, side = data.domains, data.source
+    assert domains is not None
+    items = data.items("train", image_size, seed=seed, augment=True, cache_gib=data.cache_gib)
+    batch_size = max(2, min(BATCH, len(items)))  # batch norm needs two
+    sampler = StreamSampler(size=len(items), batch_size=batch_size, first_step=0, last_step=max_steps, seed=seed)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        network = make_network(side.channels, domains).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    recent: deque[float] = deque(maxlen=WINDOW)
+    steps = 0
+    for positions in bar("training the classifier")(sampler, max_steps):
+        images, labels, _ = (field.to(device) for field in collate([items[position] for position in positions]))
+        logits = network(normalize(images, side.low, side.high))
+        optimizer.zero_grad()
+        torch.autograd.backward(domain_loss(logits, labels, domains))
+        optimizer.step()
+        steps += 1
+        recent.append(float(is_right(logits, labels, domains).float().mean()))
+        if len(recent) == WINDOW and sum(recent) >= ENOUGH * WINDOW:
+            break
+    return Classifier(network.eval().requires_grad_(False), domains, steps)
+
+
+def recall_classifier(
+    folder: Path,
+    data: DataSource,
+    settings: Mapping[str, Any],
+    device: torch.device,
+    *,
+    max_steps: int = MAX_STEPS,
+    bar: Bar = no_bar,
+) -> Classifier:
+    """The classifier saved in `folder`, if it was trained on these images in this way; else a new one, saved there.
+
+    `settings` are what `data` was built from, with the `image_size` and `seed`.
+    """
+    size, seed = settings["image_size"], settings["seed"]
+    described = json.dumps([data.fingerprint(), settings["data"], seed], sort_keys=True)
+    key = {
+        "format": "translate-classifier",
+        "data": hashlib.sha256(described.encode()).hexdigest(),
+        "image_size": str(size),
+        "max_steps": str(max_steps),
+    }
+    found = _read(folder / FILE, key, data, device)
+    if found is not None:
+        return found
+    made = train_classifier(data, size, device, max_steps=max_steps, seed=seed, bar=bar)
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in made.network.state_dict().items()}
+    metadata = key | {"steps": str(made.steps)}
+    write_atomically(folder / FILE, lambda partial: save_file(tensors, partial, metadata=metadata))
+    return made
+
+
+def make_network(channels: int, domains: Domains) -> nn.Module:
+    """A ResNet-18 with random weights: images (B, channels, H, W) to one logit per domain."""
+    from torchvision.models import resnet18
+
+    network: nn.Module = resnet18(num_classes=len(domains.names))
+    if channels != 3:
+        network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    return network
+
+
+def decide(logits: Float[Tensor, "batch names"], domains: Domains) -> Bool[Tensor, "batch names"]:
+    """The domains that logits speak for: the largest of each one-hot set, every positive one of attributes."""
+    decided = logits > 0
+    for kept, part in zip(domains.sets, domains.slices, strict=True):
+        if kept.kind == "one_hot":
+            decided[:, part] = one_hot(logits[:, part].argmax(1), len(kept.names)).bool()
+    return decided
+
+
+def known_names(labels: Float[Tensor, "batch width"], domains: Domains) -> Bool[Tensor, "batch names"]:
+    """Whether an image's label vector says anything about a name: it does for all names of the sets that are known."""
+    counts = torch.tensor([len(kept.names) for kept in domains.sets], device=labels.device)
+    return domains.known(labels).bool().repeat_interleave(counts, dim=1)
+
+
+def is_right(
+    logits: Float[Tensor, "batch names"], labels: Float[Tensor, "batch width"], domains: Domains
+) -> Bool[Tensor, " batch"]:
+    """Whether logits speak for all that is known of an image, and for no other domain of those sets."""
+    wrong = decide(logits, domains) != labels[:, : len(domains.names)].bool()
+    return ~(wrong & known_names(labels, domains)).any(1)
+
+
+def _read(path: Path, key: Mapping[str, str], data: DataSource, device: torch.device) -> Classifier | None:
+    """The saved classifier; None if there is none, it is damaged, or `key` is not what it was trained as."""
+    assert data.domains is not None
+    network = make_network(data.source.channels, data.domains)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if any(metadata.get(name) != value for name, value in key.items()):
+                return None
+            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            steps = int(metadata["steps"])
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError):
+        return None
+    return Classifier(network.to(device).eval().requires_grad_(False), data.domains, steps)

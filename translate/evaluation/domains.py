@@ -1,0 +1,194 @@
+"""Measuring a model that translates between domains: does an independent classifier see what was asked for?"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from translate.conversion.translator import Translator
+from translate.data.glyph_data import GlyphData
+from translate.data.labeled import LabeledItems, LabeledSource
+from translate.data.loading import Picture
+from translate.domains import Domains
+from translate.errors import UserError
+from translate.evaluation.classifier import MAX_STEPS, known_names, recall_classifier
+from translate.evaluation.metrics import compare, mean_of, quantize, write_rows
+from translate.evaluation.split import Bar, no_bar, open_split
+from translate.pixels import normalize
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """What translations are asked for, and what a label vector must hold at `place` to show it."""
+
+    text: str
+    place: int
+    value: bool
+    has_twins: bool
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One translated image.
+
+    Attributes:
+        name: the image's name.
+        request: what it was translated into.
+        recognized: whether the classifier sees that.
+        metrics: how near it is to its twin, the true answer; empty without one.
+        identity: the same for the input returned unchanged.
+    """
+
+    name: str
+    request: str
+    recognized: bool
+    metrics: dict[str, float] = field(default_factory=dict)
+    identity: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DomainEvaluation:
+    """What became of every image of a split in every domain that it does not show yet.
+
+    Attributes:
+        split: the split measured.
+        rows: the translations.
+        real: by request, for each real image that shows it, whether the classifier sees that.
+        classifier_steps: steps that the classifier was trained.
+    """
+
+    split: str
+    rows: list[Translation]
+    real: dict[str, list[bool]]
+    classifier_steps: int
+
+    @property
+    def table(self) -> dict[str, dict[str, float]]:
+        """By request: `translations`, `recognized` and `real` (shares), and of those with twins the mean `l1`, `psnr`
+        and `ssim`, the same with `input` before the name for the input returned unchanged. What is not known lacks."""
+        return {request: self._summary(request) for request in self.real}
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """The mean over the requests, each counting alike."""
+        return mean_of({name: row[name] for name in row if name != "translations"} for row in self.table.values())
+
+    def write_csv(self, path: Path) -> None:
+        """Write a line per translation."""
+        write_rows(
+            path,
+            [
+                {"name": row.name, "domain": row.request, "recognized": int(row.recognized), **row.metrics}
+                for row in self.rows
+            ],
+        )
+
+    def _summary(self, request: str) -> dict[str, float]:
+        rows = [row for row in self.rows if row.request == request]
+        summary: dict[str, float] = {"translations": len(rows)}
+        summary |= mean_of({"recognized": float(row.recognized)} for row in rows)
+        summary |= mean_of({"real": float(right)} for right in self.real[request])
+        summary |= mean_of(row.metrics for row in rows)
+        return summary | {f"input {name}": value for name, value in mean_of(row.identity for row in rows).items()}
+
+
+def evaluate_domains(
+    translator: Translator,
+    settings: Mapping[str, Any],
+    folder: Path,
+    split: str | None = None,
+    *,
+    classifier_steps: int = MAX_STEPS,
+    bar: Bar = no_bar,
+) -> DomainEvaluation:
+    """Translate the images of a split, at the training size, into every domain that they do not show yet.
+
+    An image counts for the domains that its labels say something about. Translations are rounded as files would be
+    before a classifier trained on the real training images, kept in `folder`, judges them; where the data set is
+    aligned, they are compared with the image of the same subject in that domain. `split` None is test, else
+    validation, else train.
+
+    Raises:
+        UserError: the data has no labels, has problems, or is of another kind than the model; or the split is empty.
+    """
+    source, split, items = open_split(translator, settings, split, bar)
+    data = source.data if isinstance(source, GlyphData) else source
+    assert isinstance(data, LabeledSource)
+    assert isinstance(items, LabeledItems)
+    _check_kind(data, translator)
+    domains, side, device = data.domains, data.source, translator.device
+    classifier = recall_classifier(folder, data, settings, device, max_steps=classifier_steps, bar=bar)
+    requests = list(all_requests(domains))
+    members = {items.member(index): index for index in reversed(range(len(items)))}  # an image may be in it repeatedly
+    places = {member.picture: index for member, index in members.items()}
+
+    def load(pictures: list[Picture]) -> Tensor:
+        images = torch.stack([items[0, places[picture]].images for picture in pictures])
+        return normalize(images.to(device), side.low, side.high)
+
+    rows: list[Translation] = []
+    real: dict[str, list[bool]] = {request.text: [] for request in requests}
+    order = list(reversed(members))
+    batches = [order[first : first + BATCH] for first in range(0, len(order), BATCH)]
+    for batch in bar("translating")(batches, len(batches)):
+        images = load([member.picture for member in batch])
+        labels = torch.tensor([member.vector for member in batch])
+        known = known_names(labels, domains)
+        seen = classifier(images).cpu()
+        for request in requests:
+            shows = labels[:, request.place].bool() == request.value
+            is_known = known[:, request.place]
+            real[request.text] += (seen[is_known & shows, request.place] == request.value).tolist()
+            waiting = (is_known & ~shows).nonzero().flatten().tolist()
+            if not waiting:
+                continue
+            outputs = translator.translate_tensor(images[waiting], request.text)
+            judged = classifier(quantize(outputs, side).mul(2).sub(1)).cpu()
+            for index, output, verdict in zip(waiting, outputs, judged, strict=True):
+                member = batch[index]
+                twin = data.twin(split, member.subject, request.text) if request.has_twins else None
+                metrics, identity = (
+                    compare(torch.stack([output, images[index]]), load([twin, twin]), side) if twin else ({}, {})
+                )
+                recognized = bool(verdict[request.place]) == request.value
+                rows.append(Translation(member.name, request.text, recognized, metrics, identity))
+    if not rows:
+        raise UserError(f"every image of the split {split!r} shows all domains already: nothing is to be translated")
+    return DomainEvaluation(split, rows, real, classifier.steps)
+
+
+def all_requests(domains: Domains) -> Iterator[Request]:
+    """Every single change: each name of a one-hot set; each attribute added, and taken away if it has no rivals."""
+    for kept, part in zip(domains.sets, domains.slices, strict=True):
+        for place, name in enumerate(kept.names, part.start):
+            if kept.kind == "one_hot":
+                yield Request(name, place, True, has_twins=True)
+                continue
+            yield Request(f"+{name}", place, True, has_twins=False)
+            if not kept.rivals(name):
+                yield Request(f"-{name}", place, False, has_twins=False)
+
+
+def _check_kind(data: LabeledSource, translator: Translator) -> None:
+    """Raise UserError when the data is of another kind than what the model was trained on."""
+    model = translator.model
+    if data.source.channels != model.source.channels:
+        raise UserError(
+            f"the data's images have {data.source.channels} channels, but the model was trained with "
+            f"{model.source.channels}"
+        )
+    assert model.domains is not None
+    if data.domains != model.domains:
+        has, wanted = (
+            "; ".join(f"{', '.join(kept.names)} ({kept.kind})" for kept in domains.sets)
+            for domains in (data.domains, model.domains)
+        )
+        raise UserError(
+            f"the data's domains are {has}, but the model was trained with {wanted}: data.domains names the ones to "
+            "use in their order, data.kind and data.exclusive say what they are"
+        )

@@ -1,0 +1,63 @@
+"""The images to measure a model on."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from translate.batch import DESCRIBED, Labeled, Pair
+from translate.build import build, resolve
+from translate.conversion.translator import Translator
+from translate.data.source import DataSource, Items
+from translate.errors import UserError
+
+TRUSTED_DATA = ("translate.data.",)
+MAY_CHANGE = ("data.", "image_size", "norm_at_test", "dropout_at_test", "seed")
+"""Settings that a trained model can be measured with other values of."""
+
+Bar = Callable[[str], Callable[[Iterable[Any], int], Iterable[Any]]]
+"""Given what is being done, wraps an iterable of a known length to show how far it is."""
+
+
+def no_bar(what: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+    """A `Bar` that shows nothing."""
+    return lambda items, length: items
+
+
+def open_split(
+    translator: Translator, settings: Mapping[str, Any], split: str | None, bar: Bar
+) -> tuple[DataSource, str, Items]:
+    """The data set, the name of the split, and its items, resized as in training and without augmentation.
+
+    The data gives labelled images for a model with domains, else pairs. `split` None is test, else validation, else
+    train.
+
+    Raises:
+        UserError: the data cannot give such images, has problems, or the split is empty.
+    """
+    # The settings may have come with a stranger's model.
+    component = resolve(settings["data"]["_target_"], TRUSTED_DATA)
+    if not (isinstance(component, type) and issubclass(component, DataSource)):
+        raise UserError(f"data._target_={settings['data']['_target_']!r} is no data set")
+    wanted = Pair if translator.model.domains is None else Labeled
+    if wanted not in component.batch_types:
+        given = " or ".join(DESCRIBED[kind] for kind in component.batch_types)
+        why = "true answers to compare its translations with: pairs of aligned images" if wanted is Pair else "labels"
+        remedy = "data=paired" if wanted is Pair else "data=domains"
+        raise UserError(
+            f"measuring this model needs {why}, but its data set gives {given}. If you have such images, name them: "
+            f"translate evaluate CHECKPOINT {remedy} data.root=FOLDER. To look at translations instead: translate "
+            "convert CHECKPOINT INPUT OUTPUT --compare"
+        )
+    data: DataSource = build(settings["data"], TRUSTED_DATA)
+    data.arrange(wanted)
+    size = settings["image_size"]
+    data.inspect(size, bar("reading images")).raise_problems()
+    found = {
+        name: items
+        for name in ("test", "validation", "train")
+        if len(items := data.items(name, size, seed=0, augment=False))
+    }
+    split = split or next(iter(found))
+    if split not in found:
+        what = "pairs" if wanted is Pair else "images"
+        raise UserError(f"the split {split!r} has no {what}; those that have are {', '.join(reversed(found))}")
+    return data, split, found[split]

@@ -1,0 +1,157 @@
+"""CycleGAN: unpaired image-to-image translation with cycle-consistent adversarial networks. Zhu et al. 2017."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import l1_loss
+
+from translate.batch import Unpaired
+from translate.errors import UserError
+from translate.methods.history import ImageHistory
+from translate.methods.method import (
+    DiscriminatorFactory,
+    GeneratorFactory,
+    Method,
+    Step,
+    Turn,
+    bare,
+    check_penalty,
+    frozen,
+    refuse_domain,
+)
+from translate.objectives.adversarial import AdversarialObjective
+from translate.objectives.penalties import gradient_penalty
+
+
+class CycleGAN(Method):
+    """Two generators, there and back, each judged on its own side; what went there and back must be what it was.
+
+    L = L_GAN(G, D_Y) + L_GAN(F, D_X) + cycle weights * L_cyc(G, F)   (equation 3; L_cyc equation 2)
+
+    and the identity loss of section 5.2: a generator leaves alone what is of its target side already. The generators
+    move first, as in the reference implementation; the discriminators see a history of generated images.
+
+    Args:
+        generator: makes a generator.
+        discriminator: makes a discriminator.
+        objective: the adversarial objective (least squares in the paper).
+        source_channels: channels of the source images.
+        target_channels: channels of the target images.
+        cycle_weight_source: weight of the cycle source -> target -> source (10 in the paper).
+        cycle_weight_target: weight of the cycle target -> source -> target.
+        identity_weight: weight of the identity losses, in parts of the cycle weight of the same side; 0 is off.
+        history_size: generated images kept per side to show the discriminators (50 in the paper); 0 is off.
+
+    Raises:
+        UserError: an identity loss between sides of unequal channels, or a gradient penalty together with batch norm
+            in the discriminators.
+    """
+
+    batch_type = Unpaired
+    players: ClassVar = {
+        "generators": ("generator_forward", "generator_backward"),
+        "discriminators": ("discriminator_target", "discriminator_source"),
+    }
+    translators = ("generator_forward", "generator_backward")
+
+    def __init__(
+        self,
+        *,
+        generator: GeneratorFactory,
+        discriminator: DiscriminatorFactory,
+        objective: AdversarialObjective,
+        source_channels: int,
+        target_channels: int,
+        cycle_weight_source: float = 10.0,
+        cycle_weight_target: float = 10.0,
+        identity_weight: float = 0.5,
+        history_size: int = 50,
+    ) -> None:
+        super().__init__()
+        if identity_weight and source_channels != target_channels:
+            raise UserError(
+                f"method.identity_weight={identity_weight} compares images of {source_channels} channels with images "
+                f"of {target_channels}: use method.identity_weight=0, or bring both sides to the same channels "
+                "(data.channels_a, data.channels_b)"
+            )
+        self.objective = objective
+        self.cycle_weight_source = cycle_weight_source
+        self.cycle_weight_target = cycle_weight_target
+        self.identity_weight = identity_weight
+        self.generator_forward = generator(in_channels=source_channels, out_channels=target_channels)
+        self.generator_backward = generator(in_channels=target_channels, out_channels=source_channels)
+        self.discriminator_target = discriminator(in_channels=target_channels)
+        self.discriminator_source = discriminator(in_channels=source_channels)
+        check_penalty(objective, self.discriminator_target)
+        self.history_target = ImageHistory(history_size)
+        self.history_source = ImageHistory(history_size)
+
+    def play(self, batch: Unpaired, step: Step) -> Iterator[Turn]:
+        source, target = batch
+        fake_target = self.generator_forward(source)  # (B, C, H, W)
+        cycled_source = self.generator_backward(fake_target)
+        fake_source = self.generator_backward(target)
+        cycled_target = self.generator_forward(fake_source)
+        with frozen(self.discriminator_target, self.discriminator_source):
+            target_logits = self.discriminator_target(fake_target)
+            source_logits = self.discriminator_source(fake_source)
+        losses = {
+            "generator_forward_adversarial": self.objective.generator(target_logits),
+            "generator_backward_adversarial": self.objective.generator(source_logits),
+            "cycle_source": self.cycle_weight_source * l1_loss(cycled_source, source),
+            "cycle_target": self.cycle_weight_target * l1_loss(cycled_target, target),
+        }
+        if self.identity_weight:
+            weight_target = self.identity_weight * self.cycle_weight_target
+            weight_source = self.identity_weight * self.cycle_weight_source
+            losses["identity_target"] = weight_target * l1_loss(self.generator_forward(target), target)
+            losses["identity_source"] = weight_source * l1_loss(self.generator_backward(source), source)
+        yield Turn("generators", losses)
+
+        count = len(source)
+        seen_target = self.history_target.exchange(fake_target.detach(), step.uniform(count), step.uniform(count))
+        seen_source = self.history_source.exchange(fake_source.detach(), step.uniform(count), step.uniform(count))
+        yield Turn(
+            "discriminators",
+            self._judge("discriminator_target", target, seen_target, step)
+            | self._judge("discriminator_source", source, seen_source, step),
+        )
+
+    def _judge(self, name: str, real: Tensor, fake: Tensor, step: Step) -> dict[str, Tensor]:
+        """The losses of one discriminator, halved as in section 7.1."""
+        discriminator = getattr(self, name)
+        losses = {
+            f"{name}_real": 0.5 * self.objective.real(discriminator(real)),
+            f"{name}_fake": 0.5 * self.objective.fake(discriminator(fake)),
+        }
+        if self.objective.gradient_penalty:
+            alpha = step.uniform(len(real)).to(real)
+            penalty = gradient_penalty(bare(discriminator), real, fake, alpha)
+            losses[f"{name}_penalty"] = self.objective.gradient_penalty * penalty
+        return losses
+
+    def translate(
+        self, source: Float[Tensor, "batch channels height width"], domain: str | None = None
+    ) -> Float[Tensor, "batch out height width"]:
+        refuse_domain(domain)
+        output: Tensor = self.generator_forward(source)
+        return output
+
+    def translate_back(
+        self, target: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch out height width"]:
+        output: Tensor = self.generator_backward(target)
+        return output
+
+    def show(self, batch: Unpaired) -> dict[str, Tensor]:
+        fake_target, fake_source = self.translate(batch.source), self.translate_back(batch.target)
+        return {
+            "source": batch.source,
+            "to target": fake_target,
+            "and back": self.translate_back(fake_target),
+            "target": batch.target,
+            "to source": fake_source,
+            "and forth": self.translate(fake_source),
+        }

@@ -1,0 +1,154 @@
+"""StarGAN: one generator for translation between many domains. Choi et al. 2018."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate, l1_loss
+
+from translate.batch import Labeled
+from translate.domains import Domains
+from translate.errors import UserError
+from translate.methods.method import (
+    DiscriminatorFactory,
+    GeneratorFactory,
+    Method,
+    Step,
+    Turn,
+    bare,
+    check_penalty,
+    frozen,
+)
+from translate.objectives.adversarial import AdversarialObjective
+from translate.objectives.classification import domain_loss
+from translate.objectives.penalties import gradient_penalty
+
+
+class StarGAN(Method):
+    """One generator told what to translate into, and one discriminator that also tells which domain it sees.
+
+    L_D = L_adv + classification_weight * L_cls of real images                                          (equation 5)
+    L_G = L_adv + classification_weight * L_cls of fakes + reconstruction_weight * L_rec                (equation 6)
+
+    L_rec is the L1 distance (equation 4) between an image and its translation translated back. L_cls is the
+    cross-entropy for domains that exclude one another; for attributes the binary cross-entropy, summed over the
+    attributes and averaged over the images. With several label sets an image counts in its own set alone (section 3.3).
+
+    Args:
+        generator: makes the generator.
+        discriminator: makes the discriminator.
+        objective: the adversarial objective (Wasserstein with gradient penalty in the paper).
+        source_channels: channels of the images.
+        target_channels: the same.
+        domains: what the images are labelled with.
+        classification_weight: weight of the domain classification (1 in the paper).
+        reconstruction_weight: weight of the reconstruction (10 in the paper).
+        n_critic: steps of the discriminator for each of the generator (5 in the paper).
+
+    Raises:
+        UserError: a gradient penalty together with batch norm in the discriminator, or n_critic below 1.
+    """
+
+    batch_type = Labeled
+    players: ClassVar = {"discriminator": ("discriminator",), "generator": ("generator",)}
+
+    def __init__(
+        self,
+        *,
+        generator: GeneratorFactory,
+        discriminator: DiscriminatorFactory,
+        objective: AdversarialObjective,
+        source_channels: int,
+        target_channels: int,
+        domains: Domains,
+        classification_weight: float = 1.0,
+        reconstruction_weight: float = 10.0,
+        n_critic: int = 5,
+    ) -> None:
+        super().__init__()
+        if n_critic < 1:
+            raise UserError(f"method.n_critic={n_critic} must be at least 1")
+        self.objective = objective
+        self.domains = domains
+        self.classification_weight = classification_weight
+        self.reconstruction_weight = reconstruction_weight
+        self.n_critic = n_critic
+        self.generator = generator(in_channels=source_channels, out_channels=target_channels, num_domains=domains.width)
+        self.discriminator = discriminator(in_channels=source_channels, num_domains=len(domains.names))
+        check_penalty(objective, self.discriminator)
+        # Changing some attributes of a photo means knowing the others: the discriminator tells them.
+        has_attributes = any(labels.kind == "attributes" for labels in domains.sets)
+        self.translators = ("generator", "discriminator") if has_attributes else ("generator",)
+
+    def play(self, batch: Labeled, step: Step) -> Iterator[Turn]:
+        images, labels, targets = batch
+        moves_generator = (step.number + 1) % self.n_critic == 0
+        # The generator does not change in the discriminator's turn: its own turn goes on from the same fakes.
+        with torch.set_grad_enabled(moves_generator):
+            fake = self.generator(images, targets)  # (B, C, H, W)
+
+        real_logits, real_domains = self.discriminator(images)
+        fake_logits, _ = self.discriminator(fake.detach())
+        losses = {
+            "discriminator_real": self.objective.real(real_logits),
+            "discriminator_fake": self.objective.fake(fake_logits),
+            "discriminator_domain": self.classification_weight * domain_loss(real_domains, labels, self.domains),
+        }
+        if self.objective.gradient_penalty:
+            critic = bare(self.discriminator)
+            alpha = step.uniform(len(images)).to(images)
+            penalty = gradient_penalty(lambda between: critic(between)[0], images, fake.detach(), alpha)
+            losses["discriminator_penalty"] = self.objective.gradient_penalty * penalty
+        yield Turn("discriminator", losses)
+        if not moves_generator:
+            return
+
+        with frozen(self.discriminator):
+            logits, domains = self.discriminator(fake)
+        reconstructed = self.generator(fake, labels)
+        yield Turn(
+            "generator",
+            {
+                "generator_adversarial": self.objective.generator(logits),
+                "generator_domain": self.classification_weight * domain_loss(domains, targets, self.domains),
+                "generator_reconstruction": self.reconstruction_weight * l1_loss(reconstructed, images),
+            },
+        )
+
+    def translate(
+        self, source: Float[Tensor, "batch channels height width"], domain: str | None = None
+    ) -> Float[Tensor, "batch channels height width"]:
+        choices = ", ".join(self.domains.names)
+        if domain is None:
+            raise UserError(f"this model translates into several domains: name one of {choices}")
+        requests = self.domains.requests([domain])
+        if len(requests) > 1:
+            raise UserError(f"the domain {domain!r} means several here: name one of {choices}")
+        labels = source.new_zeros(len(source), self.domains.width)
+        if self.domains.needs_own_labels(requests[0]):
+            labels = self.recognize(source)
+        output: Tensor = self.generator(source, self.domains.change(labels, requests[0]))
+        return output
+
+    def recognize(self, source: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch width"]:
+        """The attributes that the discriminator sees in images, as label vectors without a mask."""
+        size = getattr(bare(self.discriminator), "image_size", None)
+        if size is not None and source.shape[2:] != (size, size):
+            source = interpolate(source, (size, size), mode="bilinear", antialias=True)
+        _, logits = self.discriminator(source)
+        labels = source.new_zeros(len(source), self.domains.width)
+        labels[:, : logits.shape[1]] = (logits > 0).to(labels)
+        for kept, part in zip(self.domains.sets, self.domains.slices, strict=True):
+            for group in kept.exclusive:
+                members = [part.start + kept.names.index(name) for name in group]
+                is_most = logits[:, members] == logits[:, members].amax(1, keepdim=True)
+                labels[:, members] *= is_most.to(labels)
+        return labels
+
+    def show(self, batch: Labeled) -> dict[str, Tensor]:
+        columns = {"source": batch.images}
+        for name, labels in self.domains.variants(batch.labels).items():
+            columns[name] = self.generator(batch.images, labels)
+        return columns
