@@ -104,7 +104,10 @@ def test_gradient_penalty_with_batch_norm(command, tiny):
 
 
 def test_channels_that_the_images_do_not_have(command, tiny):
-    fails(command("train", *tiny, "data.direction=BtoA", "data.channels_a=2"), "has 3 channels, but the images of side A have 2")
+    fails(
+        command("train", *tiny, "data.direction=BtoA", "data.channels_a=2"),
+        "has 3 channels, but the images of side A have 2",
+    )
 
 
 def test_b_to_a_with_unequal_channels_just_works(command, tiny, tmp_path):

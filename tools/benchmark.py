@@ -7,7 +7,7 @@ medians over the repeats, also of the ratio.
 One training step: `translate.training.loop.fit` itself on a drawn uint8 batch, against the plain eager float32 loop of
 the method's reference, written out below, on equal networks and a batch that is float in [-1, 1] already.
 
-The data pipeline, on one core: items of `PairDataset` (read, resize, crop, flip; uint8), against PIL and torchvision
+The data pipeline, on one core: items of `PairItems` (read, resize, crop, flip; uint8), against PIL and torchvision
 doing the same work on the same files, up to normalised float tensors as the reference's loader makes them.
 """
 
@@ -36,19 +36,20 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss
 from torchvision import transforms
 from torchvision.transforms import functional
 
-from translate.batch import Pair
-from translate.build import build
+from translate.batch import BatchType, Labeled, Pair, Unpaired
+from translate.build import build, resolve
 from translate.cli import fail
 from translate.config import Composed, choices, compose_settings
 from translate.data.augmentation import Augmentation
 from translate.data.image import write_image
 from translate.data.paired import PairedData
+from translate.domains import Domains, LabelSet
 from translate.errors import UserError
-from translate.methods.method import Method
+from translate.methods.method import Method, Step
 from translate.model import assemble
 from translate.pixels import Side, normalize
 from translate.training import loop
@@ -60,6 +61,7 @@ from translate.training.settings import Settings
 from translate.training.signals import StopRequest
 
 SIDE = Side(3, "uint8", 0, 255)
+DOMAINS = Domains((LabelSet(tuple("abcde"), "attributes"),))
 IMAGES = 64
 PHASES = ("data", "forward", "backward", "optimizer", "other")
 Times = dict[str, list[tuple[float, float]]]
@@ -98,8 +100,129 @@ def plain_pix2pix(
     return step
 
 
-YARDSTICKS = {("translate.methods.pix2pix.Pix2Pix", "translate.objectives.adversarial.nonsaturating"): plain_pix2pix}
+def plain_cyclegan(
+    networks: dict[str, nn.Module], settings: Settings, batch: Unpaired, device: torch.device
+) -> Callable[[], list[Tensor]]:
+    """The step of the CycleGAN reference as people write it; it returns the losses unread."""
+    there, back, judge_target, judge_source = (network.to(device) for network in networks.values())
+    generator_adam = torch.optim.Adam([*there.parameters(), *back.parameters()], lr=0.0002, betas=(0.5, 0.999))
+    discriminators = [judge_target, judge_source]
+    judges = [parameter for judge in discriminators for parameter in judge.parameters()]
+    discriminator_adam = torch.optim.Adam(judges, lr=0.0002, betas=(0.5, 0.999))
+    floats = [normalize(images, SIDE.low, SIDE.high) for images in batch]
+    identity = settings.method["identity_weight"]
+    stores: dict[int, list[Tensor]] = {0: [], 1: []}
+
+    def recall(side: int, images: Tensor) -> Tensor:
+        returned = []
+        for image in images.detach().split(1):
+            if len(stores[side]) < settings.method["history_size"]:
+                stores[side].append(image)
+                returned.append(image)
+            elif random.random() > 0.5:
+                place = random.randrange(len(stores[side]))
+                returned.append(stores[side][place])
+                stores[side][place] = image
+            else:
+                returned.append(image)
+        return torch.cat(returned)
+
+    def least_squares(logits: Tensor, is_real: bool) -> Tensor:
+        return mse_loss(logits, torch.full_like(logits, float(is_real)))
+
+    def step() -> list[Tensor]:
+        source, target = (images.to(device) for images in floats)
+        fake_target, fake_source = there(source), back(target)
+        for judge in discriminators:
+            judge.requires_grad_(False)
+        generator_adam.zero_grad()
+        losses = [
+            least_squares(judge_target(fake_target), True),
+            least_squares(judge_source(fake_source), True),
+            settings.method["cycle_weight_source"] * l1_loss(back(fake_target), source),
+            settings.method["cycle_weight_target"] * l1_loss(there(fake_source), target),
+        ]
+        if identity:
+            losses.append(identity * settings.method["cycle_weight_target"] * l1_loss(there(target), target))
+            losses.append(identity * settings.method["cycle_weight_source"] * l1_loss(back(source), source))
+        torch.autograd.backward(torch.stack(losses).sum())
+        generator_adam.step()
+        for judge in discriminators:
+            judge.requires_grad_(True)
+        discriminator_adam.zero_grad()
+        sides = ((judge_target, target, fake_target), (judge_source, source, fake_source))
+        for side, (judge, real, fake) in enumerate(sides):
+            loss = least_squares(judge(real), True) + least_squares(judge(recall(side, fake)), False)
+            torch.autograd.backward(0.5 * loss)
+            losses.append(loss)
+        discriminator_adam.step()
+        return losses
+
+    return step
+
+
+def plain_stargan(
+    networks: dict[str, nn.Module], settings: Settings, batch: Labeled, device: torch.device
+) -> Callable[[], list[Tensor]]:
+    """The step of the StarGAN reference in its order of work; it returns the losses unread."""
+    generator, discriminator = networks["generator"].to(device), networks["discriminator"].to(device)
+    generator_adam = torch.optim.Adam(generator.parameters(), lr=0.0001, betas=(0.5, 0.999))
+    discriminator_adam = torch.optim.Adam(discriminator.parameters(), lr=0.0001, betas=(0.5, 0.999))
+    floats = [normalize(batch.images, SIDE.low, SIDE.high), batch.labels, batch.targets]
+    number = 0
+
+    def classify(logits: Tensor, labels: Tensor) -> Tensor:
+        return binary_cross_entropy_with_logits(logits, labels, reduction="sum") / len(logits)
+
+    def step() -> list[Tensor]:
+        nonlocal number
+        number += 1
+        images, labels, targets = (values.to(device) for values in floats)
+        logits, domains = discriminator(images)
+        losses = [-logits.mean(), classify(domains, labels)]
+        fake = generator(images, targets)
+        losses.append(discriminator(fake.detach())[0].mean())
+        alpha = torch.rand(len(images), 1, 1, 1, device=device)
+        between = (alpha * images + (1 - alpha) * fake.detach()).requires_grad_(True)
+        logits = discriminator(between)[0]
+        (gradient,) = torch.autograd.grad(logits, between, torch.ones_like(logits), create_graph=True)
+        losses.append(10 * (gradient.flatten(1).square().sum(1).sqrt() - 1).square().mean())
+        generator_adam.zero_grad()
+        discriminator_adam.zero_grad()
+        torch.autograd.backward(torch.stack(losses).sum())
+        discriminator_adam.step()
+        if number % settings.method["n_critic"] == 0:
+            fake = generator(images, targets)
+            logits, domains = discriminator(fake)
+            turn = [-logits.mean(), classify(domains, targets), 10 * l1_loss(generator(fake, labels), images)]
+            generator_adam.zero_grad()
+            discriminator_adam.zero_grad()
+            torch.autograd.backward(torch.stack(turn).sum())
+            generator_adam.step()
+            losses += turn
+        return losses
+
+    return step
+
+
+YARDSTICKS: dict[tuple[str, str], Callable[..., Callable[[], list[Tensor]]]] = {
+    ("translate.methods.pix2pix.Pix2Pix", "translate.objectives.adversarial.nonsaturating"): plain_pix2pix,
+    ("translate.methods.cyclegan.CycleGAN", "translate.objectives.adversarial.lsgan"): plain_cyclegan,
+    ("translate.methods.stargan.StarGAN", "translate.objectives.adversarial.wasserstein"): plain_stargan,
+}
 """(target of the method, target of the objective) -> what makes the plain step."""
+
+
+def drawn_batch(batch_type: BatchType, size: int, image_size: int) -> Any:
+    """Random images and labels as a data set hands them to the engine."""
+
+    def images() -> Tensor:
+        return torch.randint(256, (size, SIDE.channels, image_size, image_size), dtype=torch.uint8)
+
+    def labels() -> Tensor:
+        return torch.randint(2, (size, DOMAINS.width)).float()
+
+    return Labeled(images(), labels(), labels()) if batch_type is Labeled else batch_type(images(), images())
 
 
 def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
@@ -120,12 +243,14 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
     fabric = make_fabric(settings)
     device = fabric.device
     reset_peak_memory(device)
-    shape = (settings.batch_size, SIDE.channels, settings.image_size, settings.image_size)
-    batch = Pair(*(torch.randint(256, shape, dtype=torch.uint8) for _ in range(2)))
-    our_batch = Pair(*(images.pin_memory() for images in batch)) if device.type == "cuda" else batch
     method = fresh_method(composed)
     check_size(settings, method)
-    networks = dict(method.named_children())
+    n_critic = getattr(method, "n_critic", 1)
+    if steps % n_critic:
+        raise UserError(f"--steps {steps} must be a multiple of method.n_critic={n_critic}, so that repeats are alike")
+    batch = drawn_batch(method.batch_type, settings.batch_size, settings.image_size)
+    our_batch = type(batch)(*(values.pin_memory() for values in batch)) if device.type == "cuda" else batch
+    networks = method.networks
     optimizers = set_up(fabric, method, networks, settings, composed.allowed)
     average = None
     if settings.average_decay:
@@ -133,11 +258,11 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
     times: Times = {"ours": [], "yardstick": []}
     result: dict[str, Any] = {"device": device.type}
 
-    def batches() -> Iterator[Pair]:
+    def batches() -> Iterator[Any]:
         """What the engine trains on; each step of it ends where the next batch is asked for."""
-        yield from [our_batch] * 2  # the first allocates and chooses algorithms, the second needs the most memory
+        yield from [our_batch] * (2 * n_critic)  # allocates, chooses algorithms, and needs the most memory
         result["peak_memory_mib"] = peak_memory(device)
-        plain_step = make_plain_step(dict(fresh_method(composed).named_children()), settings, batch, device)
+        plain_step = make_plain_step(fresh_method(composed).networks, settings, batch, device)
         for repeat in range(1 + repeats):
             started = now(device)
             yield from [our_batch] * steps
@@ -165,13 +290,13 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
         optimizers=optimizers,
         average=average,
         loader=batches(),  # type: ignore[arg-type]
-        sides=(SIDE, SIDE),
+        sides=(SIDE, None, None) if method.batch_type is Labeled else (SIDE, SIDE),
         sample=batch,
         schedule=build(settings.schedule, composed.allowed),
         settings=settings,
         epoch_size=1,
         step=0,
-        total_steps=(repeats + 2) * steps + 3,
+        total_steps=(repeats + 2) * steps + 2 * n_critic + 1,
     )
     log = RunLog(Path(), step=0, total_steps=job.total_steps, wandb=settings.wandb, settings={}, is_first=False)
     loop.fit(job, log, StopRequest(), save=lambda step: None, show=lambda step, columns: None)
@@ -182,7 +307,9 @@ def fresh_method(composed: Composed) -> Method:
     """The method on the CPU, with the same weights every time."""
     seed_everything(composed.settings.seed)
     tree = settings_tree(composed.settings)
-    return assemble(tree, source=SIDE, target=SIDE, domains=None, allowed=composed.allowed)
+    target = resolve(composed.settings.method["_target_"], composed.allowed)
+    domains = DOMAINS if getattr(target, "batch_type", None) is Labeled else None
+    return assemble(tree, source=SIDE, target=SIDE, domains=domains, allowed=composed.allowed)
 
 
 @contextmanager
@@ -199,8 +326,8 @@ def phase_clock(job: loop.Job) -> Iterator[dict[str, float]]:
 
         return call
 
-    def play(batch: Any) -> Iterator[Any]:
-        turns = type(job.method).play(job.method, batch)
+    def play(batch: Any, step: Step) -> Iterator[Any]:
+        turns = type(job.method).play(job.method, batch, step)
         return iter(timed("forward", lambda: next(turns, None)), None)
 
     hooked: list[tuple[str, Any, str]] = [("data", loop, "to_networks"), ("backward", job.fabric, "backward")]
@@ -224,9 +351,9 @@ def time_data(images: Path, image_size: int, repeats: int) -> dict[str, Any]:
         root=str(images), augmentation=Augmentation(), layout="side_by_side", validation_fraction=0, test_fraction=0
     )
     data.inspect(image_size).raise_problems()
-    ours = data.dataset("train", image_size, seed=0, augment=True)
-    cached = data.dataset("train", image_size, seed=0, augment=True, cache_gib=16)
-    paths = [pair.a for pair in ours.pairs[:IMAGES]]
+    ours = data.items("train", image_size, seed=0, augment=True)
+    cached = data.items("train", image_size, seed=0, augment=True, cache_gib=16)
+    paths = [pair.a for pair in data.splits["train"][:IMAGES]]
     load_size = Augmentation().loaded_size(image_size)
     resize = transforms.Resize([load_size, load_size], transforms.InterpolationMode.BICUBIC)
     to_float = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])

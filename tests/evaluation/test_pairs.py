@@ -27,8 +27,8 @@ class Negative(Method):
     """Turns every pixel into its negative."""
 
     players: ClassVar = {}
-    translators: ClassVar = ()
-    size_multiple = 1  # type: ignore[assignment]
+    translators = ()
+    size_multiple = 1
 
     def play(self, batch: Any, step: Any) -> Iterator[Turn]:
         raise NotImplementedError

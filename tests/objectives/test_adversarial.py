@@ -5,8 +5,10 @@ from math import exp, log
 import pytest
 import torch
 
+from translate.networks.patchgan import PatchGAN, PixelDiscriminator
+from translate.networks.stargan import StarGANDiscriminator
 from translate.objectives.adversarial import hinge, lsgan, nonsaturating, wasserstein
-from translate.objectives.penalties import gradient_penalty
+from translate.objectives.penalties import gradient_penalty, is_piecewise_linear
 
 LOGITS = (2.0, -0.5)
 
@@ -77,6 +79,46 @@ def test_penalty_reaches_the_critic_and_its_gradient_is_right():
         return gradient_penalty(run, real, fake, alpha)
 
     assert torch.autograd.gradcheck(penalty, weight)
+
+
+@pytest.mark.parametrize(
+    ("layers", "size"),
+    [
+        (StarGANDiscriminator(in_channels=2, num_domains=3, width=3, num_layers=2, image_size=8), 8),
+        (PatchGAN(in_channels=2, width=3, norm="none", num_layers=2), 15),
+        (PixelDiscriminator(in_channels=2, width=3, norm="none", num_domains=2), 5),
+    ],
+    ids=["stargan", "patchgan", "pixel"],
+)
+def test_penalty_without_differentiating_twice_is_the_same(layers, size):
+    critic = layers.double()
+    real, fake = torch.randn(2, 3, 2, size, size, dtype=torch.float64)
+    alpha = torch.rand(3, dtype=torch.float64)
+
+    def by_autograd(images):
+        judged = critic(images)
+        return judged[0] if isinstance(judged, tuple) else judged
+
+    plain = torch.nn.Module()
+    plain.forward = by_autograd
+    assert is_piecewise_linear(critic.logit_layers)
+    results = []
+    for discriminator in (critic, plain):
+        critic.zero_grad()
+        penalty = gradient_penalty(discriminator, real, fake, alpha)
+        penalty.backward()
+        weights = critic.logit_layers.named_parameters()
+        results.append((penalty.detach(), {name: p.grad for name, p in weights if name.endswith("weight")}))
+    (ours, our_gradients), (theirs, their_gradients) = results
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    for name, gradient in their_gradients.items():
+        torch.testing.assert_close(our_gradients[name], gradient, rtol=1e-12, atol=1e-12)
+
+
+def test_norms_are_not_taken_for_piecewise_linear():
+    assert not is_piecewise_linear(PatchGAN(in_channels=1, width=1, norm="instance").logit_layers)
+    assert not is_piecewise_linear([torch.nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect")])
+    assert not is_piecewise_linear([torch.nn.Tanh()])
 
 
 def test_penalty_is_taken_between_real_and_fake():

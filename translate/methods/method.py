@@ -156,11 +156,29 @@ def refuse_domain(domain: str | None) -> None:
 
 def check_penalty(objective: AdversarialObjective, discriminator: nn.Module) -> None:
     """Raise UserError when a gradient penalty meets batch norm, which mixes the gradients of a batch's images."""
-    if objective.gradient_penalty and getattr(discriminator, "norm", None) == "batch":
+    if objective.gradient_penalty and has_batch_norm(discriminator):
         raise UserError(
             "discriminator.norm=batch does not go with a gradient penalty, which needs the gradient of each image "
             "alone: use discriminator.norm=instance or discriminator.norm=none"
         )
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether what the network makes of an image depends on the others of its batch."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
+def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Any, Any]:
+    """What the discriminator makes of real and of fake images (each a tensor, or a tuple of tensors).
+
+    In one pass, which is faster, unless batch norm would then mix the two.
+    """
+    if has_batch_norm(discriminator):
+        return discriminator(real), discriminator(fake)
+    judged = discriminator(torch.cat([real, fake]))
+    if isinstance(judged, Tensor):
+        return judged[: len(real)], judged[len(real) :]
+    return tuple(each[: len(real)] for each in judged), tuple(each[len(real) :] for each in judged)
 
 
 @contextmanager

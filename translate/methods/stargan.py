@@ -20,6 +20,7 @@ from translate.methods.method import (
     bare,
     check_penalty,
     frozen,
+    judge_both,
 )
 from translate.objectives.adversarial import AdversarialObjective
 from translate.objectives.classification import domain_loss
@@ -89,17 +90,15 @@ class StarGAN(Method):
         with torch.set_grad_enabled(moves_generator):
             fake = self.generator(images, targets)  # (B, C, H, W)
 
-        real_logits, real_domains = self.discriminator(images)
-        fake_logits, _ = self.discriminator(fake.detach())
+        (real_logits, real_domains), (fake_logits, _) = judge_both(self.discriminator, images, fake.detach())
         losses = {
             "discriminator_real": self.objective.real(real_logits),
             "discriminator_fake": self.objective.fake(fake_logits),
             "discriminator_domain": self.classification_weight * domain_loss(real_domains, labels, self.domains),
         }
         if self.objective.gradient_penalty:
-            critic = bare(self.discriminator)
             alpha = step.uniform(len(images)).to(images)
-            penalty = gradient_penalty(lambda between: critic(between)[0], images, fake.detach(), alpha)
+            penalty = gradient_penalty(bare(self.discriminator), images, fake.detach(), alpha)
             losses["discriminator_penalty"] = self.objective.gradient_penalty * penalty
         yield Turn("discriminator", losses)
         if not moves_generator:

@@ -69,6 +69,11 @@ class PatchGAN(nn.Module):
         self.domain_head = nn.Conv2d(widths[-1], num_domains, 4, stride=1, padding=1) if num_domains else None
         initialize(self, initialization, gain)
 
+    @property
+    def logit_layers(self) -> nn.Sequential:
+        """The layers from an image to its logits, one after the other."""
+        return self.model
+
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> PatchLogits | tuple[PatchLogits, DomainLogits]:
@@ -112,6 +117,11 @@ class PixelDiscriminator(nn.Module):
         )
         self.domain_head = nn.Conv2d(2 * width, num_domains, 1) if num_domains else None
         initialize(self, initialization, gain)
+
+    @property
+    def logit_layers(self) -> nn.Sequential:
+        """The layers from an image to its logits, one after the other."""
+        return self.net
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -110,6 +110,11 @@ class StarGANDiscriminator(nn.Module):
         side = image_size // self.min_size
         self.conv2 = nn.Conv2d(channels, num_domains, side, bias=False) if num_domains else None
 
+    @property
+    def logit_layers(self) -> nn.Sequential:
+        """The layers from an image to its logits, one after the other."""
+        return nn.Sequential(*self.main, self.conv1)
+
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> PatchLogits | tuple[PatchLogits, DomainLogits]:

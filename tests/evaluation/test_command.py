@@ -1,0 +1,123 @@
+"""`translate evaluate` of models of every method, on the command line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from translate.data.image import write_image
+
+SIZE = 16
+SHARED = [f"image_size={SIZE}", "batch_size=2", "steps=1", "epochs=null", "data.workers=0", "accelerator=cpu"]
+TINY = [
+    *SHARED,
+    "generator=unet_64",
+    "generator.num_downs=3",
+    "generator.width=2",
+    "discriminator.num_layers=1",
+    "discriminator.width=2",
+]
+STARGAN = [
+    *SHARED,
+    "method=stargan",
+    "generator.width=4",
+    "generator.num_blocks=1",
+    "discriminator.width=4",
+    "discriminator.num_layers=2",
+]
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Path:
+    """Folders A (grey noise) and B (its negative), with test images."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 3), ("test", 2)):
+        for name in ("A", "B"):
+            (tmp_path / "sides" / split / name).mkdir(parents=True)
+        for index in range(count):
+            image = generator.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+            write_image(tmp_path / "sides" / split / "A" / f"{index}.png", image)
+            write_image(tmp_path / "sides" / split / "B" / f"{index}.png", 255 - image)
+    return tmp_path / "sides"
+
+
+@pytest.fixture
+def cyclegan(command: Command, tmp_path: Path, sides: Path) -> Path:
+    """A run of CycleGAN on the sides as unpaired images."""
+    words = [*TINY, "method=cyclegan", f"data.root={sides}", f"output={tmp_path / 'run'}"]
+    assert command("train", *words).code == 0
+    return tmp_path / "run"
+
+
+def test_unpaired_data_is_refused_and_pairs_can_be_named(command: Command, cyclegan: Path, sides: Path) -> None:
+    refused = command("evaluate", cyclegan)
+    assert refused.code == 2
+    assert "needs true answers" in refused.err
+    assert "translate evaluate CHECKPOINT data=paired data.root=FOLDER" in refused.err
+    ran = command("evaluate", cyclegan, "data=paired", f"data.root={sides}")
+    assert ran.code == 0, ran.err
+    assert "2 pairs of the test split" in ran.out
+    assert (cyclegan / "evaluation_test.csv").read_text().startswith("name,l1,psnr,ssim\n0,")
+
+
+def test_translating_back_has_a_table_of_its_own(command: Command, cyclegan: Path, sides: Path) -> None:
+    pairs = ["data=paired", f"data.root={sides}"]
+    assert command("evaluate", cyclegan, *pairs, "--direction", "AtoB").code == 0
+    assert command("evaluate", cyclegan, *pairs, "--direction", "BtoA").code == 0
+    there, back = ((cyclegan / f"evaluation_test{end}.csv").read_text() for end in ("", "_BtoA"))
+    assert there != back
+    refused = command("evaluate", cyclegan, *pairs, "data.direction=BtoA")
+    assert refused.code == 2
+    assert "data.direction=BtoA, but this model was trained AtoB: leave it out, and use --direction" in refused.err
+
+
+def test_other_data_keeps_the_direction_of_training(command: Command, tmp_path: Path, sides: Path) -> None:
+    words = [*TINY, "method=cyclegan", f"data.root={sides}", "data.direction=BtoA", f"output={tmp_path / 'run'}"]
+    assert command("train", *words).code == 0
+    pairs = ["data=paired", f"data.root={sides}"]
+    assert command("evaluate", tmp_path / "run", *pairs).code == 0
+    trained = (tmp_path / "run" / "evaluation_test.csv").read_text()
+    assert command("evaluate", tmp_path / "run", *pairs, "--direction", "BtoA").code == 0
+    assert (tmp_path / "run" / "evaluation_test.csv").read_text() == trained
+    assert not (tmp_path / "run" / "evaluation_test_BtoA.csv").exists()
+
+
+def test_cyclegan_trained_on_pairs_is_measured_on_them(command: Command, tmp_path: Path, sides: Path) -> None:
+    words = [*TINY, "method=cyclegan", "data=paired", f"data.root={sides}", f"output={tmp_path / 'run'}"]
+    assert command("train", *words).code == 0
+    ran = command("evaluate", tmp_path / "run", "--split", "train")
+    assert ran.code == 0, ran.err
+    assert "2 pairs of the train split" in ran.out  # one is held out for validation
+
+
+def test_what_the_model_is_made_of_stays_fixed(command: Command, cyclegan: Path, sides: Path) -> None:
+    refused = command("evaluate", cyclegan, "data=paired", f"data.root={sides}", "generator.width=3")
+    assert refused.code == 2
+    assert "generator.width is fixed by the trained model" in refused.err
+    refused = command("evaluate", cyclegan, "data=pears", f"data.root={sides}")
+    assert refused.code == 2
+    assert "data=pears is not one of" in refused.err
+
+
+def test_domains_have_a_row_each(command: Command, tmp_path: Path, sides: Path) -> None:
+    words = [*STARGAN, f"data.root={sides}", "data.aligned=true", f"output={tmp_path / 'run'}"]
+    trained = command("train", *words)
+    assert trained.code == 0, trained.err
+    ran = command("evaluate", tmp_path / "run", "--classifier-steps", 1)
+    assert ran.code == 0, ran.err
+    assert "translations of the test split" in ran.out
+    assert "input l1" in ran.out
+    assert "trained for 1 steps on the training images" in ran.out
+    lines = (tmp_path / "run" / "evaluation_test.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines] == [
+        ["name", "domain"],
+        ["A/0", "B"],
+        ["A/1", "B"],
+        ["B/0", "A"],
+        ["B/1", "A"],
+    ]
+    assert lines[0] == "name,domain,recognized,l1,psnr,ssim"
