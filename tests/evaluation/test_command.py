@@ -115,9 +115,9 @@ def test_domains_have_a_row_each(command: Command, tmp_path: Path, sides: Path) 
     lines = (tmp_path / "run" / "evaluation_test.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in lines] == [
         ["name", "domain"],
-        ["A/0", "B"],
-        ["A/1", "B"],
         ["B/0", "A"],
         ["B/1", "A"],
+        ["A/0", "B"],
+        ["A/1", "B"],
     ]
     assert lines[0] == "name,domain,recognized,l1,psnr,ssim"

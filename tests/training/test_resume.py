@@ -49,6 +49,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     found = {f"model.{name}": tensor for name, tensor in load_file(run / "model" / "model.safetensors").items()}
     for name, tensors in (state["networks"] | {f"average.{name}": sd for name, sd in state["average"].items()}).items():
         found |= {f"{name}.{key}": tensor for key, tensor in tensors.items()}
+    for name, memory in state["memories"][0].items():
+        found |= {f"{name}.{key}": tensor for key, tensor in memory.items()}
     for player, optimizer in state["optimizers"].items():
         for index, moments in optimizer["state"].items():
             found |= {f"{player}.{index}.{key}": tensor for key, tensor in moments.items()}
@@ -62,24 +64,38 @@ def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
 
 
 @pytest.fixture
-def unbroken(tiny, command, tmp_path):
+def unbroken(command, tmp_path):
     """The weights of a run that nobody interrupted, made in this process without loading workers."""
-    done = command("train", *tiny, *LENGTH, f"output={tmp_path / 'unbroken'}")
-    assert done.code == 0, done.err
-    return weights(tmp_path / "unbroken")
+
+    def train(words):
+        done = command("train", *words, *LENGTH, f"output={tmp_path / 'unbroken'}")
+        assert done.code == 0, done.err
+        return weights(tmp_path / "unbroken")
+
+    return train
 
 
-def test_killed_at_several_points_it_ends_with_the_same_weights(tiny, unbroken, tmp_path):
+@pytest.mark.parametrize(
+    ("method", "kills", "more"),
+    [
+        ("pix2pix", [(5, 1), (40, 0), (75, 2)], []),
+        ("cyclegan", [(40, 0)], ["method.history_size=3"]),
+        ("stargan", [(40, 1)], []),
+    ],
+)
+def test_killed_at_several_points_it_ends_with_the_same_weights(method, kills, more, tiny_for, unbroken, tmp_path):
     run, log = tmp_path / "run", tmp_path / "log"
-    words = [*tiny, *LENGTH]
-    for kill_at, workers in ((5, 1), (40, 0), (75, 2)):
+    words = [*tiny_for(method), *LENGTH, *more]
+    expected = unbroken([*tiny_for(method), *more])
+    assert (method == "cyclegan") == any(name.startswith("history") for name in expected)
+    for kill_at, workers in kills:
         process = start([*words, f"data.workers={workers}"], log)
         wait_for_step(run, kill_at, process)
         process.kill()
         assert process.wait() == -signal.SIGKILL
         assert (read_state(run) or {"step": 0})["step"] < STEPS
     assert start(words, log).wait() == 0, log.read_text()
-    assert_equal(weights(run), unbroken)
+    assert_equal(weights(run), expected)
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(5, STEPS + 1, 5))
     assert not list(run.rglob("*.partial-*")) or os.name == "nt"
@@ -96,7 +112,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(tiny, unbroken, 
     assert f"of {STEPS}, saved in {run}. The same command continues." in log.read_text()
     assert 10 <= read_state(run)["step"] < STEPS
     assert start(words, log).wait() == 0
-    assert_equal(weights(run), unbroken)
+    assert_equal(weights(run), unbroken(tiny))
 
 
 def test_a_finished_run_says_so_and_more_steps_go_on(tiny, command, tmp_path):

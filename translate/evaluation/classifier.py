@@ -71,7 +71,7 @@ def train_classifier(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         network = make_network(side.channels, domains).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
     recent: deque[float] = deque(maxlen=WINDOW)
     steps = 0
     for positions in bar("training the classifier")(sampler, max_steps):

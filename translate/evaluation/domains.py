@@ -10,7 +10,7 @@ from torch import Tensor
 
 from translate.conversion.translator import Translator
 from translate.data.glyph_data import GlyphData
-from translate.data.labeled import LabeledItems, LabeledSource
+from translate.data.labeled import LabeledItems, LabeledPicture, LabeledSource
 from translate.data.loading import Picture
 from translate.domains import Domains
 from translate.errors import UserError
@@ -124,7 +124,9 @@ def evaluate_domains(
     domains, side, device = data.domains, data.source, translator.device
     classifier = recall_classifier(folder, data, settings, device, max_steps=classifier_steps, bar=bar)
     requests = list(all_requests(domains))
-    members = {items.member(index): index for index in reversed(range(len(items)))}  # an image may be in it repeatedly
+    members: dict[LabeledPicture, int] = {}
+    for index in range(len(items)):
+        members.setdefault(items.member(index), index)  # items of two sets show those of one repeatedly
     places = {member.picture: index for member, index in members.items()}
 
     def load(pictures: list[Picture]) -> Tensor:
@@ -133,7 +135,7 @@ def evaluate_domains(
 
     rows: list[Translation] = []
     real: dict[str, list[bool]] = {request.text: [] for request in requests}
-    order = list(reversed(members))
+    order = list(members)
     batches = [order[first : first + BATCH] for first in range(0, len(order), BATCH)]
     for batch in bar("translating")(batches, len(batches)):
         images = load([member.picture for member in batch])
@@ -153,10 +155,13 @@ def evaluate_domains(
                 member = batch[index]
                 twin = data.twin(split, member.subject, request.text) if request.has_twins else None
                 metrics, identity = (
-                    compare(torch.stack([output, images[index]]), load([twin, twin]), side) if twin else ({}, {})
+                    compare(torch.stack([output, images[index]]), load([twin]).expand(2, -1, -1, -1), side)
+                    if twin
+                    else ({}, {})
                 )
                 recognized = bool(verdict[request.place]) == request.value
                 rows.append(Translation(member.name, request.text, recognized, metrics, identity))
+    rows.sort(key=lambda row: list(real).index(row.request))
     if not rows:
         raise UserError(f"every image of the split {split!r} shows all domains already: nothing is to be translated")
     return DomainEvaluation(split, rows, real, classifier.steps)
