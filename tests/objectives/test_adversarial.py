@@ -115,6 +115,18 @@ def test_penalty_without_differentiating_twice_is_the_same(layers, size):
         torch.testing.assert_close(our_gradients[name], gradient, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("norm", ["none", "instance"])
+def test_penalty_is_float32_under_mixed_precision(norm):
+    critic = PatchGAN(in_channels=1, width=2, norm=norm, num_layers=1)
+    real, fake, alpha = torch.randn(2, 1, 8, 8), torch.randn(2, 1, 8, 8), torch.rand(2)
+    expected = gradient_penalty(critic, real, fake, alpha)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert critic(real).dtype == torch.bfloat16
+        mixed = gradient_penalty(critic, real, fake, alpha)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, expected)
+
+
 def test_norms_are_not_taken_for_piecewise_linear():
     assert not is_piecewise_linear(PatchGAN(in_channels=1, width=1, norm="instance").logit_layers)
     assert not is_piecewise_linear([torch.nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect")])

@@ -1,6 +1,7 @@
 """What a run does and shows: files, averages, clipping, precision, and stopping on a NaN."""
 
 import json
+import math
 
 import cv2
 import pytest
@@ -8,11 +9,17 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from translate.config import choices
 from translate.training import loop
 from translate.training.average import WeightAverage
 from translate.training.checkpoint import read_state
 from translate.training.log import Meter, read_metrics
-from translate.training.schedule import constant, cosine, linear
+from translate.training.schedule import constant, cosine, linear, stargan_reference
+
+
+def test_the_stargan_references_schedule_ends_at_a_thousandth_less():
+    steps = (0, 100_000, 100_999, 101_000, 199_999)
+    assert [stargan_reference(step, 200_000) for step in steps] == pytest.approx([1, 1, 1, 1 - 1e-5, 1 - 99e-5])
 
 
 def test_linear_schedule_by_hand():
@@ -116,13 +123,21 @@ def test_gradient_clipping_bounds_every_step(tiny, command, monkeypatch):
     assert max(norms) == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.parametrize("method", choices("method"))
 @pytest.mark.parametrize(
     "words", [["precision=bf16-mixed"], ["precision=64", "average_decay=0.9"], ["channels_last=true"]]
 )
-def test_precision_and_layout_train_and_save_float_weights(tiny, command, tmp_path, words):
-    assert command("train", *tiny, "steps=2", *words).code == 0
-    weight = load_file(tmp_path / "run" / "model" / "model.safetensors")["generator.model.model.0.weight"]
-    assert weight.dtype == (torch.float64 if words[0] == "precision=64" else torch.float32)
+def test_precision_and_layout_train_and_save_float_weights(method, words, tiny_for, command, tmp_path):
+    more = ["method.n_critic=1"] if method == "stargan" else []
+    done = command("train", *tiny_for(method), *more, "steps=2", "log_every=1", *words)
+    assert done.code == 0, done.err
+    weights = load_file(tmp_path / "run" / "model" / "model.safetensors").values()
+    assert {weight.dtype for weight in weights if weight.is_floating_point()} == {
+        torch.float64 if words[0] == "precision=64" else torch.float32
+    }
+    losses = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["losses"]
+    assert all(map(math.isfinite, losses.values()))
+    assert any(name.startswith("generator") for name in losses)
 
 
 def test_a_nan_stops_the_run_names_the_loss_and_keeps_the_last_good_model(tiny, command, tmp_path, monkeypatch):
