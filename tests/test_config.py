@@ -34,8 +34,9 @@ def words_for(group: str, name: str) -> list[str]:
     words = [f"{group}={name}"]
     if (group, name) == ("objective", "wasserstein"):
         words.append("discriminator.norm=instance")
-    if group == "data" or name == "demo":
-        roots = {"glyphs": [], "domains_joint": ["data.first.root=one", "data.second.root=two"]}
+    if group == "data" or name in ("demo", "celeba_rafd"):
+        two_roots = ["data.first.root=one", "data.second.root=two"]
+        roots = {"glyphs": [], "domains_joint": two_roots, "celeba_rafd": two_roots}
         return words + roots.get(name, [] if name == "demo" else DATA)
     return words + DATA
 

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "model": {"errors", "files", "pixels", "domains", "build", "methods", "networks"},
     "data": {"errors", "files", "batch", "domains", "pixels", "picture"},
     "training": {"errors", "files", "batch", "pixels", "picture", "build", "model", "data", "methods"},
-    "conversion": {"errors", "files", "pixels", "picture", "model", "data"},
+    "conversion": {"errors", "files", "pixels", "picture", "methods", "model", "data"},
     "evaluation": {"errors", "files", "batch", "domains", "pixels", "build", "objectives", "data", "conversion"},
     "config": {"errors", "build", "training"},
     "cli": {"errors", "build", "config", "data", "training", "conversion", "evaluation"},

@@ -321,7 +321,7 @@ def _name_output(config: DictConfig, chosen: Mapping[str, str]) -> None:
 
 
 def _resolve(config: DictConfig) -> dict[str, Any]:
-    missing = sorted(OmegaConf.missing_keys(config))
+    missing = sorted(key for key, value in flatten(OmegaConf.to_container(config)) if value == "???")  # type: ignore[arg-type]
     if missing:
         trial = "; to try the toolkit without images, recipe=demo" if missing[0].endswith("root") else ""
         raise UserError(f"{missing[0]} is not set: give {missing[0]}=...{trial}")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -133,13 +133,24 @@ class Domains:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "Domains":
-        """The inverse of `as_dict`; KeyError or TypeError where the data is none of it."""
-        return cls(
+        """The inverse of `as_dict`; KeyError, TypeError or ValueError where the data is none of it."""
+        known = cls(
             tuple(
                 LabelSet(tuple(one["names"]), one["kind"], tuple(tuple(group) for group in one["exclusive"]))
                 for one in saved["sets"]
             )
         )
+        if any(isinstance(one["names"], str) for one in saved["sets"]):
+            raise TypeError("the names of a set of domains are a list")
+        if not known.names or not all(isinstance(name, str) and name for name in known.names):
+            raise ValueError(f"names of domains {known.names}")
+        if len(set(known.names)) < len(known.names):
+            raise ValueError(f"a domain twice among {known.names}")
+        for labels in known.sets:
+            strangers = {name for group in labels.exclusive for name in group} - set(labels.names)
+            if labels.kind not in get_args(Kind) or not labels.names or strangers:
+                raise ValueError(f"a set of domains {labels}")
+        return known
 
     def _all(self) -> list[str]:
         requests: list[str] = []

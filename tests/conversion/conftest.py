@@ -7,11 +7,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from translate.conversion.translator import Translator
+from translate.domains import Domains, LabelSet
+from translate.methods.cyclegan import CycleGAN
 from translate.methods.method import Method, Step, Turn
+from translate.methods.stargan import StarGAN
 from translate.model import Model, assemble, read_model, write_model
+from translate.objectives.adversarial import lsgan
 from translate.pixels import Side
 
 COLOR = Side(3, "uint8", 0, 255)
@@ -50,6 +54,72 @@ def negative() -> Callable[..., Translator]:
         target = source if target is None else target
         settings = {"dropout_at_test": False, "seed": 0, "data": {}} | settings
         return Translator(Model(Negative(target.channels), source, target, None, settings, 0), torch.device("cpu"))
+
+    return make
+
+
+class Selective(nn.Module):
+    """Keeps the colours whose label is 1 and turns the others into their negative: the first of three is red."""
+
+    def forward(self, source: Tensor, labels: Tensor) -> Tensor:
+        return source * (2 * labels[:, :3, None, None] - 1)
+
+
+class ColorSeeing(nn.Module):
+    """Sees an attribute where the colour of its place is brighter than the middle."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return images, images.mean((2, 3))
+
+
+@pytest.fixture
+def labeled() -> Callable[..., Translator]:
+    """A StarGAN of three domains or attributes between colour images, with `Selective` and `ColorSeeing` networks."""
+
+    def make(*names: str, kind: Any = "one_hot", exclusive: tuple[tuple[str, ...], ...] = ()) -> Translator:
+        known = Domains((LabelSet(names, kind, exclusive),))
+        method = StarGAN(
+            generator=lambda **_: Selective(),
+            discriminator=lambda **_: ColorSeeing(),
+            objective=lsgan(),
+            source_channels=3,
+            target_channels=3,
+            domains=known,
+        )
+        settings = {"dropout_at_test": False, "seed": 0, "data": {}}
+        return Translator(Model(method, COLOR, COLOR, known, settings, 0), torch.device("cpu"))
+
+    return make
+
+
+class Grey(nn.Module):
+    """The mean of the channels; out of one channel its negative, in every channel."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.sign, self.out_channels = 1 if in_channels > 1 else -1, out_channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.sign * images.mean(1, keepdim=True).expand(-1, self.out_channels, -1, -1)
+
+
+@pytest.fixture
+def both_ways() -> Callable[..., Translator]:
+    """A CycleGAN between two sides of 3 and 1 channels, with `Grey` networks."""
+
+    def make(source: Side, target: Side, *, trained: str | None = "AtoB", direction: Any = None) -> Translator:
+        method = CycleGAN(
+            generator=lambda *, in_channels, out_channels, num_domains=0: Grey(in_channels, out_channels),
+            discriminator=lambda **_: nn.Identity(),
+            objective=lsgan(),
+            source_channels=source.channels,
+            target_channels=target.channels,
+            identity_weight=0,
+        )
+        data = {} if trained is None else {"direction": trained}
+        settings = {"dropout_at_test": False, "seed": 0, "data": data}
+        model = Model(method, source, target, None, settings, 0)
+        return Translator(model, torch.device("cpu"), direction=direction)
 
     return make
 

@@ -1,6 +1,8 @@
 """Converting a folder: every image, the tree mirrored, a bad file never stops the others."""
 
 import json
+import re
+import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -83,7 +85,8 @@ def plan(
     of those that the input's format cannot hold.
 
     Raises:
-        UserError: there is nothing to convert, output lies in input, or two inputs would become one output.
+        UserError: there is nothing to convert, output lies in input, or two inputs would become one output, or two
+            domains one folder.
     """
     if format not in FORMATS:
         raise UserError(f"--format {format} is not one of {', '.join(FORMATS)}")
@@ -93,10 +96,9 @@ def plan(
     if len(domains) > 1:
         if output.suffix.lower() in EXTENSIONS:
             raise UserError(f"OUTPUT {output} is one image, but {len(domains)} domains were asked for: give a folder")
-        places = {domain: output / domain.replace("/", "_") for domain in domains}
         return [
             task
-            for domain, place in places.items()
+            for domain, place in _places(domains, output).items()
             for task in plan(input_path, place, format=format, channels=channels, domains=[domain])
         ]
     domain = domains[0] if domains else None
@@ -129,6 +131,24 @@ def plan(
     return tasks
 
 
+def _places(domains: Sequence[str], output: Path) -> dict[str, Path]:
+    """The folder of each domain in `output`: its name, with `_` for what no folder can be called everywhere."""
+    places: dict[str, Path] = {}
+    takers: dict[str, str] = {}
+    for domain in domains:
+        name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", domain)
+        if not name.strip(".") or name == FAILURES or Path(name).suffix.lower() in EXTENSIONS:
+            name += "_"  # neither `..` nor what looks like a file
+        taker = takers.setdefault(unicodedata.normalize("NFC", name).casefold(), domain)  # as disks compare names
+        if taker != domain:
+            raise UserError(
+                f"the domains {taker!r} and {domain!r} would both become the folder {output / name}: ask for one at a "
+                "time, each with its own OUTPUT"
+            )
+        places[domain] = output / name
+    return places
+
+
 def _settled(path: Path, channels: int | None) -> Path:
     """`path`, with another extension where its own holds results of `channels` in no pixel type."""
     suffix = path.suffix.lower()
@@ -145,7 +165,7 @@ def convert_folder(
     input_path: Path,
     output: Path,
     *,
-    to: Sequence[str] = (),
+    to: str | Sequence[str] = (),
     format: Format = "keep",
     batch_size: int | None = None,
     overwrite: bool = False,
@@ -178,13 +198,14 @@ def convert_folder(
             ):
                 for task, image, result in _run(translator, group, report):
                     if compare and (len(sheet) < COMPARED or task.input in sheet):
-                        row = sheet.setdefault(task.input, {"input": _displayed(image, translator.source)})
+                        row = sheet.setdefault(task.input, {"": _displayed(image, translator.source)})
                         row[task.domain or "output"] = _displayed(result, translator.target)
                     writing.append((task, writers.submit(_write, task, result)))
                 while len(writing) > AHEAD:
                     _collect(writing.popleft(), report)
             for written in writing:
                 _collect(written, report)
+        report.failures = list(dict.fromkeys(report.failures))  # an image fails for every domain alike
         comparison = folder / COMPARISON
         while comparison in {task.output for task in tasks}:
             comparison = comparison.with_stem(f"{comparison.stem}_sheet")
@@ -294,7 +315,7 @@ def _displayed(image: np.ndarray, side: Side) -> np.ndarray:
 def _write_comparison(path: Path, rows: Sequence[Mapping[str, np.ndarray]]) -> Path:
     """A sheet of inputs and what became of them, each fitted into a square of at most 256 pixels."""
     side = min(256, max(max(image.shape[:2]) for row in rows for image in row.values()))
-    titles = list(dict.fromkeys(title for row in rows for title in row))
+    titles = list(dict.fromkeys(title for row in rows for title in row))  # "" is the input: no domain is called so
     per_line = min(max((6 if side > 128 else 8) // len(titles), 1), len(rows))
     blank = np.full((side + 4, side + 4, 3), 255, np.uint8)
     cells = [
@@ -302,7 +323,8 @@ def _write_comparison(path: Path, rows: Sequence[Mapping[str, np.ndarray]]) -> P
     ]
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % per_line)
     lines = [np.concatenate(cells[start : start + per_line], axis=1) for start in range(0, len(cells), per_line)]
-    write_image(path, np.concatenate([title_row(titles * per_line, lines[0].shape[1]), *lines]))
+    headings = [title or "input" for title in titles] * per_line
+    write_image(path, np.concatenate([title_row(headings, lines[0].shape[1]), *lines]))
     return path
 
 

@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from translate.data.check import fits_channels, match_channels
 from translate.data.image import ImageError, read_image
 from translate.errors import UserError
+from translate.methods.method import refuse_domain
 from translate.model import Model, find_model, read_model
 from translate.pixels import FULL_RANGE, denormalize, normalize
 
@@ -42,6 +43,8 @@ class Translator:
         if direction not in (None, "AtoB", "BtoA"):
             raise UserError(f"direction={direction} is not one of AtoB, BtoA")
         self.is_reversed = direction not in (None, trained)
+        if direction is not None and model.domains is not None:
+            raise UserError(f"direction={direction}: this model translates into domains, in no direction; name a domain")
         if self.is_reversed and not model.method.is_reversible:
             raise UserError(
                 f"direction={direction}: this {type(model.method).__name__} model was trained {trained} and translates "
@@ -80,13 +83,14 @@ class Translator:
         self.model = replace(self.model, settings=settings)
         self.model.apply_test_behaviour()
 
-    def requests(self, words: Sequence[str]) -> list[str]:
+    def requests(self, words: str | Sequence[str]) -> list[str]:
         """What the domains asked for are called in the model, `all` spelled out; empty for a model without domains.
 
         Raises:
             UserError: a domain is missing, unknown, or asked of a model that has none.
         """
         domains = self.model.domains
+        words = [words] if isinstance(words, str) else words
         if domains is None:
             if words:
                 raise UserError(f"the domain {words[0]!r} was asked for, but this model has no domains")
@@ -143,7 +147,10 @@ class Translator:
         method = self.model.method
 
         def translate(images: Tensor) -> Tensor:
-            return method.translate_back(images) if self.is_reversed else method.translate(images, domain)
+            if not self.is_reversed:
+                return method.translate(images, domain)
+            refuse_domain(domain)
+            return method.translate_back(images)
 
         height, width = batch.shape[2:]
         down, right = (max(-side % method.size_multiple, method.min_size - side) for side in (height, width))
