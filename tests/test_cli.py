@@ -157,3 +157,36 @@ def test_a_model_of_own_components_converts_with_their_folder_and_not_without(
     assert refused.code == 2
     assert "'ownnet.Net' may not be built" in refused.err
     assert command("convert", run, pairs, out, "--config-dir", own.parent).code == 0
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_model_of_one_way_refuses_the_other_before_anything_is_written(command, tiny, tmp_path, pairs, dry):
+    assert command("train", *tiny, "steps=1").code == 0
+    run, out = tmp_path / "run", tmp_path / "out"
+    refused = command("convert", run, pairs, out, "--direction", "BtoA", *dry)
+    assert refused.code == 2
+    assert "this Pix2Pix model was trained AtoB and translates one way alone; a CycleGAN translates both" in refused.err
+    assert not out.exists()
+    assert command("convert", run, pairs, out, "--direction", "AtoB", *dry).code == 0
+
+
+def test_a_model_of_domains_is_told_where_to_go(command, tiny_for, tmp_path, domains):
+    assert command("train", *tiny_for("stargan"), "steps=1").code == 0
+    run, out = tmp_path / "run", tmp_path / "out"
+    missing = command("convert", run, domains, out)
+    assert missing.code == 2
+    assert "name one, as dark, or all. Its domains are dark, light" in missing.err
+    astray = command("convert", run, domains, out, "--to", "lihgt")
+    assert astray.code == 2
+    assert "'lihgt' is not one of the model's domains (did you mean light?): dark, light, or all" in astray.err
+    assert not out.exists()
+    dry = command("convert", run, domains / "dark" / "image 0.png", out, "--to", "all", "--dry-run")
+    assert dry.out.splitlines() == [
+        *(f"{domains / 'dark' / 'image 0.png'} -> {out / domain / 'image 0.png'}" for domain in ("dark", "light")),
+        "2 to convert, 0 in OUTPUT already",
+    ]
+    done = command("convert", run, domains, out, "--to", "LIGHT", "--to", "dark", "--compare")
+    assert done.code == 0
+    assert "24 converted, 0 skipped, 0 failed" in done.out
+    assert len(list(out.glob("light/dark/*.png"))) == len(list(out.glob("dark/light/*.png"))) == 6
+    assert (out / "comparison.png").is_file()

@@ -26,7 +26,7 @@ class Negative(Method):
 
     players: ClassVar = {}
     translators = ()
-    size_multiple = 8  # type: ignore[assignment]
+    size_multiple = 8
 
     def __init__(self, target_channels: int) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ def model_folder(tmp_path: Path, settings: dict[str, Any]) -> Callable[..., Path
         changed = settings | changed
         torch.manual_seed(0)
         method = assemble(changed, source=source, target=target, domains=None)
-        tensors = (method.double() if double else method).generator.state_dict()
+        tensors = (method.double() if double else method).networks["generator"].state_dict()
         folder = tmp_path / "model"
         write_model(
             folder,

@@ -276,6 +276,16 @@ def test_resize_training(
     assert [image.shape[2:] for image in seen] == [expected]
 
 
+def test_resize_training_knows_what_was_cut_off_before_resizing(translator: Make, noise: Noise) -> None:
+    # Of 30x20 pixels training saw the middle 10x10, brought to 16x16: 48x32 is that scale.
+    augmentation = {"resize": "stretch", "center_crop": 10}
+    for data in ({"augmentation": augmentation}, {"first": {"augmentation": augmentation}}):
+        model = translator(resize="training", data=data)
+        seen = sizes_seen(model)
+        assert model(noise((30, 20, 3))).shape == (30, 20, 3)
+        assert [image.shape[2:] for image in seen] == [(48, 32)]
+
+
 def test_an_image_of_the_training_size_is_not_resized(translator: Make, noise: Noise) -> None:
     image = noise((16, 16, 3))
     np.testing.assert_array_equal(translator(resize="training")(image), translator()(image))

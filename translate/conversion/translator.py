@@ -44,7 +44,9 @@ class Translator:
             raise UserError(f"direction={direction} is not one of AtoB, BtoA")
         self.is_reversed = direction not in (None, trained)
         if direction is not None and model.domains is not None:
-            raise UserError(f"direction={direction}: this model translates into domains, in no direction; name a domain")
+            raise UserError(
+                f"direction={direction}: this model translates into domains, in no direction; name a domain"
+            )
         if self.is_reversed and not model.method.is_reversible:
             raise UserError(
                 f"direction={direction}: this {type(model.method).__name__} model was trained {trained} and translates "
@@ -168,12 +170,15 @@ class Translator:
         return output[..., :height, :width]
 
     def _training_size(self, height: int, width: int) -> tuple[int, int]:
-        augmentation = self.model.settings["data"]["augmentation"]
+        data = self.model.settings["data"]
+        augmentation = data.get("augmentation") or data["first"]["augmentation"]
         size, mode = augmentation.get("load_size") or self.model.settings["image_size"], augmentation["resize"]
+        crop = augmentation.get("center_crop") or max(height, width)
+        seen_height, seen_width = min(height, crop), min(width, crop)  # what training brought to that size
         if mode == "stretch":
-            return size, size
+            return round(height * size / seen_height), round(width * size / seen_width)
         if mode == "keep_aspect":
-            scale = size / min(height, width)
+            scale = size / min(seen_height, seen_width)
             return round(height * scale), round(width * scale)
         return height, width
 
