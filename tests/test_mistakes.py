@@ -1,6 +1,7 @@
 """Mistakes a newcomer makes: one short message with the setting and the remedy, exit code 2, nothing harmed."""
 
 import errno
+import shutil
 import subprocess
 import sys
 import time
@@ -227,3 +228,44 @@ def test_a_full_disk_is_named_also_when_a_library_reports_it_in_its_own_words(tm
         write_atomically(path, write)
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_networks_that_refuse_the_images_are_found_before_training(command, tiny_for, tmp_path):
+    words = [*tiny_for("stargan"), "discriminator=stargan", "discriminator.num_layers=2", "discriminator.image_size=32"]
+    for name in ("check", "train"):
+        fails(command(name, *words), "discriminator was made for image_size=32", "16x16")
+    assert not (tmp_path / "run" / "log.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "word", "parts"),
+    [
+        ("cyclegan", "method.history_size=-1", ("method.history_size=-1 must be at least 0",)),
+        ("stargan", "schedule.every=0", ("schedule.every=0 must be at least 1",)),
+        ("stargan", "data.domains=[dark,lihgt]", ("data.domains names 'lihgt'", "did you mean light?")),
+        ("cyclegan", "data.folder_b=C", ("trainA", "data.folder_b=...")),
+    ],
+)
+def test_settings_of_the_methods_that_cannot_be(method, word, parts, command, tiny_for):
+    schedule = ["schedule=stargan_reference"] if word.startswith("schedule") else []
+    fails(command("train", *tiny_for(method), *schedule, word, "steps=1"), *parts)
+
+
+def test_a_typo_in_a_recipe_of_ones_own_is_not_dropped_in_silence(command, tiny, tmp_path):
+    (tmp_path / "mine" / "recipe").mkdir(parents=True)
+    recipe = tmp_path / "mine" / "recipe" / "own.yaml"
+    recipe.write_text("# @package _global_\n# translate train recipe=own\ngenerator:\n  widht: 3\n")
+    words = [*tiny, "recipe=own", "--config-dir", tmp_path / "mine"]
+    fails(command("train", *words), "generator has no setting 'widht'")
+    recipe.write_text("# @package _global_\n# translate train recipe=own\ndiscriminator:\n  norm: none\n")
+    assert command("train", *words, "steps=1").code == 0
+
+
+def test_a_joint_run_continues_with_other_workers(command, tiny_for, domains, tmp_path):
+    words = [word for word in tiny_for("stargan") if not word.startswith("data")]
+    words += ["data=domains_joint", f"data.first.root={domains}", f"data.second.root={tmp_path / 'other'}"]
+    for old, new in (("dark", "black"), ("light", "white")):
+        shutil.copytree(domains / old, tmp_path / "other" / new)
+    assert command("train", *words, "data.workers=0", "steps=1").code == 0
+    again = command("train", *words, "data.workers=1", "data.cache_gib=0.1", "steps=2")
+    assert again.code == 0, again.err

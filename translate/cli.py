@@ -203,7 +203,7 @@ def evaluate(
         direction=direction,  # type: ignore[arg-type]
         trusted=trust(config_dir),
     )
-    settings = evaluation_settings(translator, words or [], config_dir)
+    settings = evaluation_settings(translator, checkpoint, words or [], config_dir)
     translator.use_settings(settings)
     if translator.model.domains is None:
         pairs = evaluate_pairs(translator, settings, split, bar=progress_bar)
@@ -306,8 +306,12 @@ def print_inspection(inspection: "Inspection") -> None:
     Console().print(table)
 
 
-def evaluation_settings(translator: "Translator", words: list[str], config_dir: Path | None) -> dict[str, Any]:
+def evaluation_settings(
+    translator: "Translator", checkpoint: Path, words: list[str], config_dir: Path | None
+) -> dict[str, Any]:
     """The settings of a trained model with `words`, among which `data=NAME` puts another data set in place.
+
+    Letters are drawn into `checkpoint`, wherever its run once drew them.
 
     Raises:
         UserError: a key or value that does not fit, or a direction that is not the trained one.
@@ -325,6 +329,8 @@ def evaluation_settings(translator: "Translator", words: list[str], config_dir: 
             data["direction"] = trained
         settings = {**settings, "data": data}
         words = [word for word in words if word not in given]
+    elif "GlyphData" in settings["data"]["_target_"]:
+        settings = {**settings, "data": settings["data"] | {"root": str(checkpoint / "glyphs")}}
     tree = override_tree(settings, words, may_change=MAY_CHANGE).tree
     if translator.model.method.is_reversible and tree["data"].get("direction") != trained:
         raise UserError(

@@ -182,18 +182,21 @@ def drop_foreign_defaults(config: DictConfig, chosen: Mapping[str, str], typed: 
     """Remove what a method or recipe sets for a component of its own choice from the component chosen instead.
 
     So `method=cyclegan discriminator=pixel` works although the method's file sets the number of layers of a PatchGAN.
-    Keys that the component's own file or the user names stay, to be checked.
+    Keys that the component's own file or the user names stay, to be checked, and so do those that no component of the
+    group has.
     """
     folders = [conf_directory(), *([own] if own else [])]
     for group, name in chosen.items():
         node = config._get_node(group) if group in config else None
         if not isinstance(node, DictConfig) or "_target_" not in node:
             continue
-        files = [folder / group / f"{name}.yaml" for folder in folders]
-        written = {str(key) for file in files if file.is_file() for key in OmegaConf.load(file)}
+        files = {file: file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
+        keys = {file: {str(key) for key in OmegaConf.load(file)} for file in files}
+        written = set().union(*(keys[file] for file, stem in files.items() if stem == name))
+        others = set().union(*keys.values()) - written
         accepted = inspect.signature(resolve(node["_target_"], LOCAL + own_targets(own))).parameters
         for key in [str(key) for key in node]:
-            is_foreign = not key.startswith("_") and key not in written and key not in accepted
+            is_foreign = key in others and not key.startswith("_") and key not in accepted
             if is_foreign and f"{group}.{key}" not in typed:
                 del node[key]
 

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from translate.errors import UserError
 
@@ -114,6 +115,20 @@ class Domains:
             if sign == "+":
                 changed[:, [part.start + place for place in kept.rivals(name)]] = 0
         return changed
+
+    def recognized(self, logits: Float[Tensor, "batch names"]) -> Bool[Tensor, "batch names"]:
+        """The names that domain logits speak for: the likeliest of a one-hot set, of attributes every positive one.
+
+        Of an exclusive group it is at most one, the likeliest.
+        """
+        found = logits > 0
+        for kept, part in zip(self.sets, self.slices, strict=True):
+            if kept.kind == "one_hot":
+                found[:, part] = one_hot(logits[:, part].argmax(1), len(kept.names)).bool()
+            for group in kept.exclusive:
+                members = [part.start + kept.names.index(name) for name in group]
+                found[:, members] &= one_hot(logits[:, members].argmax(1), len(members)).bool()
+        return found
 
     def variants(self, labels: Float[Tensor, "batch width"]) -> dict[str, Float[Tensor, "batch width"]]:
         """By name, the label vectors that differ from the own `labels` in it: set, or of a free attribute flipped."""

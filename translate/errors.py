@@ -1,5 +1,7 @@
 """Errors that are meant for the person at the keyboard: the command line prints their message without a traceback."""
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """Something the user asked for cannot be done. The message names the setting, its value and the remedy.
@@ -13,3 +15,9 @@ class DivergenceError(RuntimeError):
 
     The command line exits with code 1.
     """
+
+
+def check_choice(setting: str, value: str, choices: Sequence[str]) -> None:
+    """Raise UserError for a setting that is not one of its choices."""
+    if value not in choices:
+        raise UserError(f"{setting}={value!r} is not one of {', '.join(choices)}")

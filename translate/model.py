@@ -135,6 +135,7 @@ def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
     tensors, steps = _read_weights(folder / WEIGHTS)
     try:
         source, target, settings = Side(**config["source"]), Side(**config["target"]), config["settings"]
+        settings["image_size"], settings["seed"], settings["data"].get("direction")  # what translating reads later
         if not {source.dtype, target.dtype} <= FULL_RANGE.keys():
             raise ValueError("unknown pixel type")
         domains = Domains.from_dict(config["domains"]) if config.get("domains") else None

@@ -324,6 +324,13 @@ def test_a_group_keeps_one_of_its_attributes(labeled: Make, request_: str, colou
     np.testing.assert_array_equal(model(two_tone(), domain=request_), kept(two_tone(), *colours))
 
 
+def test_of_a_group_the_clearest_attribute_is_seen(labeled: Make) -> None:
+    both = np.broadcast_to(np.array([200, 220, 100], np.uint8), (6, 8, 3)).copy()
+    grouped = labeled(*FACES, kind="attributes", exclusive=(("smiling", "young"),))
+    np.testing.assert_array_equal(grouped(both, domain="+hat"), kept(both, 1, 2))
+    np.testing.assert_array_equal(labeled(*FACES, kind="attributes")(both, domain="+hat"), kept(both, 0, 1, 2))
+
+
 def test_each_image_of_a_folder_keeps_its_own_attributes(labeled: Make, source: Path, output: Path) -> None:
     write_image(source / "a.png", two_tone())
     write_image(source / "deep" / "b.png", two_tone()[..., ::-1].copy())

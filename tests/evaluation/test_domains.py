@@ -16,7 +16,7 @@ from translate.conversion.translator import Translator
 from translate.data.image import write_image
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
-from translate.evaluation.classifier import FILE, decide, is_right
+from translate.evaluation.classifier import FILE, is_right
 from translate.evaluation.domains import DomainEvaluation, Translation, all_requests, evaluate_domains
 from translate.methods.method import Method, Turn
 from translate.model import Model
@@ -248,7 +248,7 @@ def test_attributes_are_added_where_they_lack_and_taken_away_where_they_are(tmp_
     domains = Domains((LabelSet(("up", "down"), "attributes"),))
     settings = {"image_size": SIZE, "seed": 0, "data": data}
     evaluation = evaluate_domains(translator_of(Attributes(), domains), settings, tmp_path)
-    assert list(evaluation.table) == ["+up", "-up", "+down", "-down"]
+    assert list(evaluation.table) == ["+up", "+down", "-up", "-down"]
     assert {row.name for row in evaluation.rows if row.request == "+up"} == {"12", "14", "16", "18", "20", "22"}
     assert {row.name for row in evaluation.rows if row.request == "-down"} == {"14", "15", "18", "19", "22", "23"}
     for row in evaluation.table.values():
@@ -275,7 +275,7 @@ def test_means_count_every_domain_alike_and_leave_out_what_is_not_known() -> Non
 def test_domains_are_decided_by_the_largest_or_by_the_sign() -> None:
     both = Domains(COLORS.sets + HAIR.sets)
     logits = torch.tensor([[-2.0, -1.0, 0.5, -0.5, 3.0]])
-    assert decide(logits, both).tolist() == [[False, True, True, False, True]]
+    assert both.recognized(logits).tolist() == [[False, True, True, False, True]]
 
 
 def test_only_known_labels_can_be_wrong() -> None:

@@ -67,7 +67,6 @@ def test_it_plays_two_steps_or_is_refused_by_name(method, generator, discriminat
     for number in (3, 4):  # StarGAN's generator moves in every fifth step
         losses |= playing.play(batch(game.batch_type), Step(number))
     assert all(map(math.isfinite, losses.values()))
-    assert "generator" in " ".join(losses)
     for name, network in game.networks.items():
         assert any(not torch.equal(old, new) for old, new in zip(before[name], network.parameters(), strict=True)), name
     with torch.no_grad():

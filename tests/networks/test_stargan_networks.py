@@ -123,7 +123,7 @@ def test_domain_logits_are_a_convolution_over_the_whole_last_map():
 )
 def test_sizes_that_the_discriminator_cannot_halve_are_named_with_those_it_can(settings, message):
     with pytest.raises(UserError, match=message):
-        StarGANDiscriminator(in_channels=3, **settings)
+        StarGANDiscriminator(in_channels=3, num_domains=1, **settings)
 
 
 def test_a_discriminator_with_domains_refuses_other_sizes_than_its_own():

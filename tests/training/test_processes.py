@@ -4,9 +4,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from translate.config import choices
+from translate.training.checkpoint import STATE
 from translate.training.log import read_metrics
 
 STEPS = 6
@@ -19,17 +21,23 @@ SAME = [
     "generator.num_downs=2",
     "discriminator.norm=instance",
 ]
+OWN = {
+    "pix2pix": ["generator.dropout=0"],
+    "cyclegan": ["method.history_size=5"],  # full, and images swapped, before the end
+    "stargan": ["method.n_critic=2"],
+}
 
 
 def train(words):
-    """In processes of its own; gloo may stumble over a port once."""
+    """In processes of its own; another program may take the port that they were to meet at, once."""
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-m", "translate", "train", *words], capture_output=True, text=True, timeout=120
         )
-        if done.returncode == 0:
-            return done
-    raise AssertionError(done.stdout + done.stderr)
+        if "EADDRINUSE" not in done.stderr:
+            break
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 def losses(run):
@@ -39,8 +47,7 @@ def losses(run):
 @pytest.fixture
 def words(tiny_for):
     def make(method, run, *more):
-        extra = ["generator.dropout=0"] if method == "pix2pix" else ["method.n_critic=2"] if method == "stargan" else []
-        return [*tiny_for(method), *SAME, *extra, f"output={run}", *more]
+        return [*tiny_for(method), *SAME, *OWN[method], f"output={run}", *more]
 
     return make
 
@@ -66,12 +73,11 @@ def test_two_processes_give_the_losses_of_one_with_the_joint_batch_also_after_a_
     assert images == [4 * (step + 1) for step in range(STEPS)]
 
 
-def test_each_process_gets_its_own_history_back(words, tmp_path):
-    unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
-    small = ["method.history_size=2", "devices=2"]
-    train(words("cyclegan", unbroken, *small, f"steps={STEPS}"))
-    for steps in (STEPS // 2, STEPS):
-        train(words("cyclegan", resumed, *small, f"steps={steps}"))
-    assert losses(unbroken) == losses(resumed)
-    first, second = (load_file(run / "model" / "model.safetensors") for run in (unbroken, resumed))
-    assert all((tensor == second[name]).all() for name, tensor in first.items())
+def test_another_number_of_processes_is_refused(words, command, tmp_path):
+    run = tmp_path / "run"
+    assert command("train", *words("pix2pix", run, "steps=1")).code == 0
+    state = torch.load(run / STATE, weights_only=True)
+    torch.save(state | {"world_size": 2}, run / STATE)
+    ran = command("train", *words("pix2pix", run, "steps=2"))
+    assert ran.code == 2
+    assert "holds a run of 2 processes (devices), this one has 1" in ran.err

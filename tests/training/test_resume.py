@@ -49,7 +49,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     found = {f"model.{name}": tensor for name, tensor in load_file(run / "model" / "model.safetensors").items()}
     for name, tensors in (state["networks"] | {f"average.{name}": sd for name, sd in state["average"].items()}).items():
         found |= {f"{name}.{key}": tensor for key, tensor in tensors.items()}
-    for name, memory in state["memories"][0].items():
+    for name, memory in state["memories"].items():
         found |= {f"{name}.{key}": tensor for key, tensor in memory.items()}
     for player, optimizer in state["optimizers"].items():
         for index, moments in optimizer["state"].items():

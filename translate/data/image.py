@@ -3,7 +3,7 @@
 import io
 import tokenize
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import cv2
@@ -31,6 +31,11 @@ def list_images(folder: Path) -> list[Path]:
         path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()
     )
     return sorted(path for path in found if not any(part.startswith(".") or part == "__MACOSX" for part in path.parts))
+
+
+def image_name(path: PurePath) -> str:
+    """The path without its extension, with forward slashes: what an image is called in its data set."""
+    return (path.parent / path.stem).as_posix()
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -16,14 +16,13 @@ from torch import Tensor
 from translate.batch import Labeled
 from translate.data.augmentation import DomainAugmentation
 from translate.data.check import Facts, Inspection, derive_side, inspect_images, size_problems
-from translate.data.image import list_images
+from translate.data.image import image_name, list_images
 from translate.data.label_files import choose, read_csv, read_list_attr
 from translate.data.loading import Cache, Picture, SideLoader
 from translate.data.source import DataSource, Items, Progress
 from translate.data.splits import SPLIT_OF, check_fractions, hold_out
-from translate.data.two_sided import check_choice
 from translate.domains import Domains, Kind, LabelSet
-from translate.errors import UserError
+from translate.errors import UserError, check_choice
 from translate.pixels import Side, normalize
 
 Layout = Literal["auto", "folders", "csv", "list_attr"]
@@ -181,9 +180,9 @@ class LabeledData(LabeledSource):
         augmentation: DomainAugmentation,
         layout: Layout = "auto",
         label_file: str | None = None,
-        domains: Sequence[str] | None = None,
+        domains: Sequence[str | int] | None = None,
         kind: Kind | Literal["auto"] = "auto",
-        exclusive: Sequence[Sequence[str]] | None = None,
+        exclusive: Sequence[Sequence[str | int]] | None = None,
         aligned: bool = False,
         validation_fraction: float = 0.05,
         test_fraction: float = 0.1,
@@ -195,8 +194,8 @@ class LabeledData(LabeledSource):
     ) -> None:
         super().__init__(workers=workers, cache_gib=cache_gib)
         check_fractions(validation_fraction=validation_fraction, test_fraction=test_fraction)
-        check_choice("layout", layout, ("auto", "folders", "csv", "list_attr"))
-        check_choice("kind", kind, ("auto", "one_hot", "attributes"))
+        check_choice("data.layout", layout, ("auto", "folders", "csv", "list_attr"))
+        check_choice("data.kind", kind, ("auto", "one_hot", "attributes"))
         if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
             raise UserError(f"data.value_range={list(value_range)} is not [low, high] with low < high")
         if exclusive and kind == "one_hot":
@@ -402,7 +401,7 @@ class LabeledData(LabeledSource):
             elif not path.is_file():
                 missing.append(f"{path}: is listed in {file.name}, but there is no such file")
             else:
-                name = PurePath(row.path).with_suffix("").as_posix()
+                name = image_name(PurePath(row.path))
                 pictures.setdefault(row.split, []).append(LabeledPicture(name, name, Picture(name, path), row.values))
         if len(missing) > 3:
             missing.insert(0, f"{folder}: {len(missing)} of {len(rows)} images that {file} lists are not there")

@@ -13,7 +13,7 @@ import numpy as np
 from translate.batch import Pair, Unpaired
 from translate.data.augmentation import Augmentation
 from translate.data.check import Facts, Inspection, inspect_images, size_problems
-from translate.data.image import list_images
+from translate.data.image import image_name, list_images
 from translate.data.loading import Cache, Picture, read_pixels
 from translate.data.source import Items, Progress
 from translate.data.splits import SPLIT_OF, SPLITS, folder_places, hold_out
@@ -232,9 +232,7 @@ class PairedData(TwoSidedData):
         found: dict[str, list[PairFiles]] = {}
         for split, folder in folders:
             names = list_images(folder) if folder.is_dir() else []
-            found.setdefault(split, []).extend(
-                PairFiles(path.with_suffix("").as_posix(), folder / path, None) for path in names
-            )
+            found.setdefault(split, []).extend(PairFiles(image_name(path), folder / path, None) for path in names)
         return found, []
 
     def _find_csv(self) -> tuple[dict[str, list[PairFiles]], list[str]]:
@@ -261,7 +259,7 @@ class PairedData(TwoSidedData):
                 )
             else:
                 folder = self.root.parent
-                pair = PairFiles(Path(row["A"]).with_suffix("").as_posix(), folder / row["A"], folder / row["B"])
+                pair = PairFiles(image_name(Path(row["A"])), folder / row["A"], folder / row["B"])
                 found.setdefault(SPLIT_OF.get(split, ""), []).append(pair)
         return found, problems
 
@@ -312,7 +310,7 @@ def _pair_by_name(folder_a: Path, folder_b: Path) -> tuple[list[PairFiles], list
     for folder in (folder_a, folder_b):
         names: dict[str, Path] = {}
         for path in list_images(folder) if folder.is_dir() else []:
-            name = path.with_suffix("").as_posix()
+            name = image_name(path)
             if name in names:
                 problems.append(f"{folder / path}: has the same name as {names[name].name}; keep one of them")
             names[name] = folder / path

@@ -9,7 +9,7 @@ from translate.data.check import Facts, derive_side
 from translate.data.loading import Cache, SideLoader
 from translate.data.source import DataSource
 from translate.data.splits import check_fractions
-from translate.errors import UserError
+from translate.errors import UserError, check_choice
 from translate.pixels import Side
 
 SideName = Literal["A", "B"]
@@ -46,8 +46,8 @@ class TwoSidedData(DataSource):
     ) -> None:
         super().__init__(workers=workers, cache_gib=cache_gib)
         check_fractions(validation_fraction=validation_fraction, test_fraction=test_fraction)
-        check_choice("direction", direction, ("AtoB", "BtoA"))
-        check_choice("labels", labels, ("none", "A", "B", "both"))
+        check_choice("data.direction", direction, ("AtoB", "BtoA"))
+        check_choice("data.labels", labels, ("none", "A", "B", "both"))
         for name, limits in (("range_a", range_a), ("range_b", range_b)):
             if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
                 raise UserError(f"data.{name}={list(limits)} is not [low, high] with low < high")
@@ -119,9 +119,3 @@ class TwoSidedData(DataSource):
     def _subfolders(self) -> list[str]:
         """The folders in `root`, to choose from; not all where there are many."""
         return sorted(path.name for path in self.root.iterdir() if path.is_dir())[:8] if self.root.is_dir() else []
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raise UserError for a data setting that is not one of its `choices`."""
-    if value not in choices:
-        raise UserError(f"data.{name}={value!r} is not one of {', '.join(choices)}")

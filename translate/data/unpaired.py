@@ -11,12 +11,12 @@ import numpy as np
 from translate.batch import Unpaired
 from translate.data.augmentation import Augmentation
 from translate.data.check import Facts, Inspection, inspect_images, size_problems
-from translate.data.image import list_images
+from translate.data.image import image_name, list_images
 from translate.data.loading import Cache, Picture
 from translate.data.source import Items, Progress
 from translate.data.splits import folder_places, hold_out
-from translate.data.two_sided import SIDE_NAMES, Direction, Labels, SideName, TwoSidedData, check_choice
-from translate.errors import UserError
+from translate.data.two_sided import SIDE_NAMES, Direction, Labels, SideName, TwoSidedData
+from translate.errors import UserError, check_choice
 
 Partner = Literal["random", "in_order"]
 
@@ -90,7 +90,7 @@ class UnpairedData(TwoSidedData):
             workers=workers,
             cache_gib=cache_gib,
         )
-        check_choice("partner", partner, ("random", "in_order"))
+        check_choice("data.partner", partner, ("random", "in_order"))
         self.partner: Partner = partner
         self.splits: dict[str, dict[SideName, list[Picture]]] = {}
 
@@ -238,13 +238,13 @@ def list_pictures(place: Path) -> list[Picture]:
     """
     if not _is_list(place):
         names = list_images(place) if place.is_dir() else []
-        return [Picture(path.with_suffix("").as_posix(), place / path) for path in names]
+        return [Picture(image_name(path), place / path) for path in names]
     try:
         lines = place.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"{place} cannot be read as a list of images: {error}") from error
     names = [Path(line.strip()).expanduser() for line in lines if line.strip()]
-    return [Picture(path.with_suffix("").as_posix(), place.parent / path) for path in dict.fromkeys(names)]
+    return [Picture(image_name(path), place.parent / path) for path in dict.fromkeys(names)]
 
 
 def _is_list(place: Path) -> bool:

@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from translate.data.sampler import StreamSampler
 from translate.data.source import DataSource, collate
@@ -46,7 +45,7 @@ class Classifier:
     @torch.inference_mode()
     def __call__(self, images: Float[Tensor, "batch channels height width"]) -> Bool[Tensor, "batch names"]:
         """Which domains it sees in images in [-1, 1]: the likeliest of a one-hot set, all likely attributes."""
-        return decide(self.network(images), self.domains)
+        return self.domains.recognized(self.network(images))
 
 
 def train_classifier(
@@ -101,7 +100,9 @@ def recall_classifier(
     `settings` are what `data` was built from, with the `image_size` and `seed`.
     """
     size, seed = settings["image_size"], settings["seed"]
-    described = json.dumps([data.fingerprint(), settings["data"], seed], sort_keys=True)
+    unseen = ("root", "workers", "cache_gib")  # the fingerprint tells what lies there
+    seen = {name: value for name, value in settings["data"].items() if name not in unseen}
+    described = json.dumps([data.fingerprint(), seen, seed], sort_keys=True)
     key = {
         "format": "translate-classifier",
         "data": hashlib.sha256(described.encode()).hexdigest(),
@@ -132,15 +133,6 @@ def make_network(channels: int, domains: Domains) -> nn.Module:
     return network
 
 
-def decide(logits: Float[Tensor, "batch names"], domains: Domains) -> Bool[Tensor, "batch names"]:
-    """The domains that logits speak for: the largest of each one-hot set, every positive one of attributes."""
-    decided = logits > 0
-    for kept, part in zip(domains.sets, domains.slices, strict=True):
-        if kept.kind == "one_hot":
-            decided[:, part] = one_hot(logits[:, part].argmax(1), len(kept.names)).bool()
-    return decided
-
-
 def known_names(labels: Float[Tensor, "batch width"], domains: Domains) -> Bool[Tensor, "batch names"]:
     """Whether an image's label vector says anything about a name: it does for all names of the sets that are known."""
     counts = torch.tensor([len(kept.names) for kept in domains.sets], device=labels.device)
@@ -151,7 +143,7 @@ def is_right(
     logits: Float[Tensor, "batch names"], labels: Float[Tensor, "batch width"], domains: Domains
 ) -> Bool[Tensor, " batch"]:
     """Whether logits speak for all that is known of an image, and for no other domain of those sets."""
-    wrong = decide(logits, domains) != labels[:, : len(domains.names)].bool()
+    wrong = domains.recognized(logits) != labels[:, : len(domains.names)].bool()
     return ~(wrong & known_names(labels, domains)).any(1)
 
 

@@ -169,14 +169,10 @@ def evaluate_domains(
 
 def all_requests(domains: Domains) -> Iterator[Request]:
     """Every single change: each name of a one-hot set; each attribute added, and taken away if it has no rivals."""
-    for kept, part in zip(domains.sets, domains.slices, strict=True):
-        for place, name in enumerate(kept.names, part.start):
-            if kept.kind == "one_hot":
-                yield Request(name, place, True, has_twins=True)
-                continue
-            yield Request(f"+{name}", place, True, has_twins=False)
-            if not kept.rivals(name):
-                yield Request(f"-{name}", place, False, has_twins=False)
+    for text in domains.requests(["all"]):
+        is_change = domains.needs_own_labels(text)
+        place = domains.names.index(text[1:] if is_change else text)
+        yield Request(text, place, not (is_change and text.startswith("-")), has_twins=not is_change)
 
 
 def _check_kind(data: LabeledSource, translator: Translator) -> None:

@@ -19,6 +19,7 @@ from translate.methods.method import (
     bare,
     check_penalty,
     frozen,
+    judge_both,
     refuse_domain,
 )
 from translate.objectives.adversarial import AdversarialObjective
@@ -76,6 +77,8 @@ class CycleGAN(Method):
                 f"of {target_channels}: use method.identity_weight=0, or bring both sides to the same channels "
                 "(data.channels_a, data.channels_b)"
             )
+        if history_size < 0:
+            raise UserError(f"method.history_size={history_size} must be at least 0")
         self.objective = objective
         self.cycle_weight_source = cycle_weight_source
         self.cycle_weight_target = cycle_weight_target
@@ -110,26 +113,29 @@ class CycleGAN(Method):
             losses["identity_source"] = weight_source * l1_loss(self.generator_backward(source), source)
         yield Turn("generators", losses)
 
-        count = len(source)
-        seen_target = self.history_target.exchange(fake_target.detach(), step.uniform(count), step.uniform(count))
-        seen_source = self.history_source.exchange(fake_source.detach(), step.uniform(count), step.uniform(count))
         yield Turn(
             "discriminators",
-            self._judge("discriminator_target", target, seen_target, step)
-            | self._judge("discriminator_source", source, seen_source, step),
+            self._judge("discriminator_target", target, self._recall(self.history_target, fake_target, step), step)
+            | self._judge("discriminator_source", source, self._recall(self.history_source, fake_source, step), step),
         )
+
+    def _recall(self, history: ImageHistory, fake: Tensor, step: Step) -> Tensor:
+        """What the history gives for generated images. It is of the global batch, and so the same on every process."""
+        count = len(fake)
+        return step.share(history.exchange(step.gather(fake), step.draws(count), step.draws(count)))
 
     def _judge(self, name: str, real: Tensor, fake: Tensor, step: Step) -> dict[str, Tensor]:
         """The losses of one discriminator, halved as in section 7.1."""
         discriminator = getattr(self, name)
+        real_logits, fake_logits = judge_both(discriminator, real, fake)
         losses = {
-            f"{name}_real": 0.5 * self.objective.real(discriminator(real)),
-            f"{name}_fake": 0.5 * self.objective.fake(discriminator(fake)),
+            f"{name}_real": 0.5 * self.objective.real(real_logits),
+            f"{name}_fake": 0.5 * self.objective.fake(fake_logits),
         }
         if self.objective.gradient_penalty:
             alpha = step.uniform(len(real)).to(real)
             penalty = gradient_penalty(bare(discriminator), real, fake, alpha)
-            losses[f"{name}_penalty"] = self.objective.gradient_penalty * penalty
+            losses[f"{name}_penalty"] = 0.5 * self.objective.gradient_penalty * penalty
         return losses
 
     def translate(

@@ -1,7 +1,7 @@
 """The contract of a method: the maths of a game between players. `translate.training` is its mechanics."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -29,38 +29,52 @@ class Turn:
 
 @dataclass
 class Step:
-    """Where in training a batch is played.
+    """Where in training a batch is played, and how to see the global batch that several processes share.
+
+    What a method does with `draws`, `gather` and `share` does not depend on the number of processes.
 
     Attributes:
         number: steps done before this one.
         seed: seed of the run.
         rank: this process.
         world_size: processes that share the global batch.
+        all_gather: from a tensor to those of all processes, (world_size, ...).
     """
 
     number: int = 0
     seed: int = 0
     rank: int = 0
     world_size: int = 1
+    all_gather: Callable[[Tensor], Tensor] = lambda tensor: tensor[None]
     _generator: np.random.Generator = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._generator = np.random.default_rng([self.seed, self.number])
 
-    def uniform(self, count: int) -> Tensor:
-        """(count,) draws from U(0, 1), one per image of the batch, in float32 on the CPU.
+    def draws(self, count: int) -> Tensor:
+        """(world_size * count,) draws from U(0, 1) for the global batch, in float32 on the CPU; anew at every call."""
+        return torch.from_numpy(self._generator.random(self.world_size * count, np.float32))
 
-        They are drawn for the global batch, of which each process takes its share: the same images meet the same
-        draws on any number of processes. Every call draws anew.
-        """
-        drawn = self._generator.random(self.world_size * count, np.float32)
-        return torch.from_numpy(drawn[self.rank * count : (self.rank + 1) * count])
+    def gather(self, images: Tensor) -> Tensor:
+        """The images of the global batch, without gradients: (world_size * B, ...) from (B, ...) of each process."""
+        return self.all_gather(images.detach()).flatten(0, 1)
+
+    def share(self, values: Tensor) -> Tensor:
+        """This process's part of what belongs to the global batch."""
+        count = len(values) // self.world_size
+        return values[self.rank * count : (self.rank + 1) * count]
+
+    def uniform(self, count: int) -> Tensor:
+        """(count,) draws from U(0, 1), one per image of this process's batch: its share of `draws`."""
+        return self.share(self.draws(count))
 
 
 class GeneratorFactory(Protocol):
     """Makes a generator once its channels are known, and the length of the label vectors that it is to be told.
 
-    The generator is called with images, and with the label vectors too if there are any.
+    The generator is called with images, and with the label vectors too if there are any. It may have attributes
+    `size_multiple` and `min_size`, which height and width of its images must be multiples of, and at least; both are
+    1 where it has none.
     """
 
     def __call__(self, *, in_channels: int, out_channels: int, num_domains: int = 0) -> nn.Module: ...
@@ -69,7 +83,9 @@ class GeneratorFactory(Protocol):
 class DiscriminatorFactory(Protocol):
     """Makes a discriminator once its channels are known, and the number of domains that it is to tell apart.
 
-    The discriminator gives logits; with domains the pair of those and (B, num_domains) domain logits.
+    The discriminator gives logits; with domains the pair of those and (B, num_domains) domain logits. It may have
+    attributes `min_size`, as a generator; `image_size`, if it takes square images of that size alone; and
+    `logit_layers`, the layers from an image to its logits, which make a gradient penalty faster.
     """
 
     def __call__(self, *, in_channels: int, num_domains: int = 0) -> nn.Module: ...
@@ -79,8 +95,8 @@ class Method(nn.Module, ABC):
     """A game: networks, the turns its players take on a batch, and how it translates an image.
 
     Direct child modules with parameters are networks. Those without are memories: what a game remembers from step to
-    step, kept by each process for itself and saved for exact resume. A method knows no configuration, disk, device or
-    optimiser.
+    step, saved for exact resume; of several processes all must remember the same (`Step.gather`). A method knows no
+    configuration, disk, device or optimiser.
     """
 
     batch_type: ClassVar[BatchType]
@@ -140,8 +156,9 @@ class Method(nn.Module, ABC):
 
     @property
     def min_size(self) -> int:
-        """Height and width of what is translated must be at least this, a multiple of `size_multiple` or 1."""
-        return self._largest("min_size")
+        """Height and width of what is translated must be at least this, a multiple of `size_multiple`."""
+        multiple = self.size_multiple
+        return -(-self._largest("min_size") // multiple) * multiple
 
     def _largest(self, attribute: str) -> int:
         """The largest of what the networks that translate say of themselves; 1 where they say nothing."""

@@ -18,6 +18,7 @@ from translate.methods.method import (
     bare,
     check_penalty,
     frozen,
+    judge_both,
     refuse_domain,
 )
 from translate.objectives.adversarial import AdversarialObjective
@@ -69,19 +70,16 @@ class Pix2Pix(Method):
         source, target = batch
         fake = self.generator(source)  # (B, C, H, W)
 
-        fake_logits = self.discriminator(self._judged(source, fake.detach()))
-        real_logits = self.discriminator(self._judged(source, target))
+        real, seen = self._judged(source, target), self._judged(source, fake.detach())
+        real_logits, fake_logits = judge_both(self.discriminator, real, seen)
         losses = {
             "discriminator_real": 0.5 * self.objective.real(real_logits),  # halved: section 3.3
             "discriminator_fake": 0.5 * self.objective.fake(fake_logits),
         }
         if self.objective.gradient_penalty:
-            losses["discriminator_penalty"] = self.objective.gradient_penalty * gradient_penalty(
-                bare(self.discriminator),
-                self._judged(source, target),
-                self._judged(source, fake.detach()),
-                step.uniform(len(source)).to(source),
-            )
+            alpha = step.uniform(len(source)).to(source)
+            penalty = gradient_penalty(bare(self.discriminator), real, seen, alpha)
+            losses["discriminator_penalty"] = 0.5 * self.objective.gradient_penalty * penalty
         yield Turn("discriminator", losses)
 
         with frozen(self.discriminator):

@@ -138,12 +138,7 @@ class StarGAN(Method):
             source = interpolate(source, (size, size), mode="bilinear", antialias=True)
         _, logits = self.discriminator(source)
         labels = source.new_zeros(len(source), self.domains.width)
-        labels[:, : logits.shape[1]] = (logits > 0).to(labels)
-        for kept, part in zip(self.domains.sets, self.domains.slices, strict=True):
-            for group in kept.exclusive:
-                members = [part.start + kept.names.index(name) for name in group]
-                is_most = logits[:, members] == logits[:, members].amax(1, keepdim=True)
-                labels[:, members] *= is_most.to(labels)
+        labels[:, : logits.shape[1]] = self.domains.recognized(logits).to(labels)
         return labels
 
     def show(self, batch: Labeled) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ class StarGANDiscriminator(nn.Module):
     Args:
         in_channels: channels of what is judged (source and output together for a conditional discriminator).
         num_domains: domains to tell apart; 0 is none, and logits alone are returned.
-        image_size: height and width of the images, a multiple of 2 ** num_layers.
+        image_size: height and width of the images with `num_domains`, a multiple of 2 ** num_layers.
         width: filters of the first layer; they double per layer.
         num_layers: strided convolutions.
 
@@ -90,9 +90,9 @@ class StarGANDiscriminator(nn.Module):
         super().__init__()
         if num_layers < 1:
             raise UserError(f"discriminator.num_layers={num_layers}: it needs at least 1")
-        self.image_size = image_size
+        self.image_size = image_size if num_domains else None
         self.min_size = 2**num_layers
-        if image_size < 1 or image_size % self.min_size:
+        if num_domains and (image_size < 1 or image_size % self.min_size):
             fitting = max((layers for layers in range(1, num_layers) if image_size % 2**layers == 0), default=0)
             remedies = [f"discriminator.num_layers={fitting}"] if fitting and image_size > 0 else []
             remedies.append(f"image_size={max(-(-image_size // self.min_size), 1) * self.min_size}")

@@ -1,6 +1,6 @@
 """The heavy training state: everything that exact resume needs, in one file that is replaced atomically."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,15 @@ def save_state(
     networks: Mapping[str, nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
     average: WeightAverage | None,
-    memories: Sequence[Mapping[str, Any]],
+    memories: Mapping[str, nn.Module],
+    world_size: int,
     fingerprint: str,
     length: tuple[int | None, float | None],
 ) -> None:
     """Write the state after `step` steps. Random draws need no place in it: each is a function of (seed, rank, step).
 
-    `memories` are the states of the method's memories, one mapping by name for each process. `fingerprint` tells which
-    data it was trained on, `length` the steps and epochs that were asked for.
+    `memories` are the method's, by name. `fingerprint` tells which data it was trained on, `length` the steps and
+    epochs that were asked for.
 
     Raises:
         OSError: the disk is full; the state written before is still there.
@@ -45,7 +46,8 @@ def save_state(
         "networks": {name: network.state_dict() for name, network in networks.items()},
         "optimizers": {player: optimizer.state_dict() for player, optimizer in optimizers.items()},
         "average": {name: module.state_dict() for name, module in average.averages.items()} if average else {},
-        "memories": list(memories),
+        "memories": {name: memory.state_dict() for name, memory in memories.items()},
+        "world_size": world_size,
     }
     path = folder / STATE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,18 +96,23 @@ def restore_state(
     optimizers: Mapping[str, torch.optim.Optimizer],
     average: WeightAverage | None,
     memories: Mapping[str, nn.Module],
-    rank: int,
+    world_size: int,
     fingerprint: str,
 ) -> int:
-    """Put the state in a run folder into the networks, optimisers, averages and the memories of process `rank`.
+    """Put the state in a run folder into the networks, optimisers, averages and memories.
 
     Returns its step.
 
     Raises:
-        UserError: it was trained on other data.
+        UserError: it was trained on other data, or by another number of processes.
     """
     state = read_state(folder)
     assert state is not None
+    if state["world_size"] != world_size:
+        raise UserError(
+            f"output={folder} holds a run of {state['world_size']} processes (devices), this one has {world_size}, "
+            "which would be other batches: use as many, or train anew with another output= or resume=never"
+        )
     if state["fingerprint"] != fingerprint:
         raise UserError(
             f"output={folder} holds a run on other images: some were added, removed, renamed or changed in channels or "
@@ -119,7 +126,7 @@ def restore_state(
         for name, module in average.averages.items():
             module.load_state_dict(state["average"][name])
     for name, memory in memories.items():
-        memory.load_state_dict(state["memories"][rank][name])
+        memory.load_state_dict(state["memories"][name])
     return int(state["step"])
 
 

@@ -83,11 +83,15 @@ def fit(
     base_rates = {player: [group["initial_lr"] for group in opt.param_groups] for player, opt in job.optimizers.items()}
     meter = Meter(average=lambda losses: torch.as_tensor(fabric.all_reduce(losses)))
     step = job.step
+
+    def all_gather(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor[None] if fabric.world_size == 1 else torch.as_tensor(fabric.all_gather(tensor))
+
     method.train()
     for batch, waited in timed(job.loader):
         seed_everything(settings.seed, fabric.global_rank, step)
         factor = job.schedule(step, job.total_steps)
-        now = Step(step, settings.seed, fabric.global_rank, fabric.world_size)
+        now = Step(step, settings.seed, fabric.global_rank, fabric.world_size, all_gather)
         for turn in method.play(to_networks(fabric, batch, job.sides, settings), now):
             optimizer = job.optimizers[turn.player]
             for group, rate in zip(optimizer.param_groups, base_rates[turn.player], strict=True):

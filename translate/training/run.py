@@ -25,7 +25,7 @@ from translate.data.image import write_image
 from translate.data.sampler import StreamSampler
 from translate.data.source import DataSource, Items, Progress, collate
 from translate.errors import DivergenceError, UserError
-from translate.methods.method import Method
+from translate.methods.method import Method, Step
 from translate.model import assemble, write_model
 from translate.picture import tensor_grid
 from translate.training.average import WeightAverage
@@ -73,6 +73,8 @@ def train(
     length = settings.steps, settings.epochs
     if progress and progress.length == length and progress.step >= progress.total_steps:
         return Outcome(folder, progress.step, progress.total_steps, None)
+    schedule = build(settings.schedule, allowed)
+    schedule(0, 1)  # settings that it refuses are refused now
     data, inspection = look_at_data(settings, allowed, data_progress if is_first_process() else None)
     inspection.raise_problems()
     check_networks(settings, data, allowed)
@@ -88,7 +90,7 @@ def train(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
     )
     total_steps = count_steps(settings, len(items), fabric.world_size)
-    networks, memories = method.networks, method.memories
+    networks = method.networks
     optimizers = set_up(fabric, method, networks, settings, allowed)
     average = None
     if settings.average_decay:
@@ -97,9 +99,11 @@ def train(
         "networks": networks,
         "optimizers": optimizers,
         "average": average,
+        "memories": method.memories,
+        "world_size": fabric.world_size,
         "fingerprint": data.fingerprint(),
     }
-    step = restore_state(folder, **saved, memories=memories, rank=fabric.global_rank) if continues else 0
+    step = restore_state(folder, **saved) if continues else 0
     if step >= total_steps:
         return Outcome(folder, step, total_steps, None)
     job = Job(
@@ -111,7 +115,7 @@ def train(
         loader=make_loader(fabric, data, items, settings, step, total_steps),
         sides=data.field_sides,
         sample=sample_batch(data, settings),
-        schedule=build(settings.schedule, allowed),
+        schedule=schedule,
         settings=settings,
         epoch_size=len(items),
         step=step,
@@ -120,7 +124,6 @@ def train(
 
     def save(step: int) -> None:
         require_finite(step, networks=networks)
-        remembered = gather_memories(fabric, memories)
         # The model first: whatever step the state names, its model has been written.
         if is_first:
             write_model(
@@ -133,7 +136,7 @@ def train(
                 steps=step,
                 version=__version__,
             )
-            save_state(folder, step=step, total_steps=total_steps, length=length, memories=remembered, **saved)
+            save_state(folder, step=step, total_steps=total_steps, length=length, **saved)
         fabric.barrier()
 
     if is_first:
@@ -222,7 +225,27 @@ def check_networks(settings: Settings, data: DataSource, allowed: tuple[str, ...
         method = assemble(
             settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
         )
-    check_size(settings, method)
+        check_size(settings, method)
+        play_once(settings, data, method)
+
+
+def play_once(settings: Settings, data: DataSource, method: Method) -> None:
+    """Raise UserError when the networks refuse images of `image_size`; the method must be on the meta device."""
+    count, size = settings.batch_size, settings.image_size
+    width = data.domains.width if data.domains else 0
+    batch = [
+        torch.zeros(count, width) if side is None else torch.zeros(count, side.channels, size, size)
+        for side in data.field_sides
+    ]
+    try:
+        for _ in method.play(data.batch_type(*batch), Step()):
+            pass
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"image_size={settings.image_size} does not suit the networks: {error}") from error
+    except (RuntimeError, NotImplementedError):  # a method of the user's own may need values, which are not there
+        return
 
 
 def check_size(settings: Settings, method: Method) -> None:
@@ -369,18 +392,6 @@ def sample_batch(data: DataSource, settings: Settings) -> Any:
     )
     items = next(items for items in splits if len(items))
     return collate([items[0, index] for index in range(min(settings.sample_images, len(items)))])
-
-
-def gather_memories(fabric: Fabric, memories: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
-    """The states of the method's memories, one mapping by name for each process."""
-    states = {name: memory.state_dict() for name, memory in memories.items()}
-    if fabric.world_size == 1 or not states:
-        return [states]
-    gathered: Any = fabric.all_gather(states)
-    return [
-        {name: {key: value[rank] for key, value in state.items()} for name, state in gathered.items()}
-        for rank in range(fabric.world_size)
-    ]
 
 
 def describe(

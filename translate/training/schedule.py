@@ -2,6 +2,8 @@
 
 from math import cos, pi
 
+from translate.errors import UserError
+
 
 def linear(step: int, total_steps: int, *, constant: float = 0.5) -> float:
     """1 for the first `constant` share of training, then linearly towards 0, which it would reach one step later.
@@ -22,9 +24,14 @@ def stargan_reference(step: int, total_steps: int, *, constant: float = 0.5, eve
 
     After the first `constant` share, every `every` steps the rate falls by (learning rate / remaining steps): once for
     many steps, where the paper's linear decay to 0 has one such decrease for each step.
+
+    Raises:
+        UserError: `every` is below 1.
     """
-    decaying = total_steps - constant * total_steps
-    return 1.0 - max(step - constant * total_steps, 0) // every / decaying
+    if every < 1:
+        raise UserError(f"schedule.every={every} must be at least 1")
+    first = constant * total_steps
+    return 1.0 if step < first else 1.0 - (step - first) // every / (total_steps - first)
 
 
 def constant(step: int, total_steps: int) -> float:
