@@ -1,5 +1,6 @@
 """Every yaml composes, builds and trains; every setting is explained; names and types are checked."""
 
+import functools
 import inspect
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from translate.batch import Labeled
 from translate.build import LOCAL, build, resolve
 from translate.config import (
+    Composed,
     choices,
     components,
     compose_settings,
@@ -41,11 +43,15 @@ def words_for(group: str, name: str) -> list[str]:
     return words + DATA
 
 
+@functools.cache
+def compose_tiny(group: str, name: str) -> Composed:
+    return compose_settings([*words_for(group, name), "generator.width=1", "discriminator.width=1"])
+
+
 @pytest.mark.parametrize(("group", "name"), EVERY, ids="=".join)
 def test_every_yaml_composes_and_builds(group, name):
-    composed = compose_settings(words_for(group, name))
-    assert composed.settings.output.startswith("runs/")
-    tiny = compose_settings([*words_for(group, name), "generator.width=1", "discriminator.width=1"])
+    tiny = compose_tiny(group, name)
+    assert tiny.settings.output.startswith("runs/")
     side = Side(3, "uint8", 0, 255)
     is_labelled = resolve(tiny.tree["method"]["_target_"], LOCAL).batch_type is Labeled
     domains = Domains((LabelSet(("a", "b"), "one_hot"),)) if is_labelled else None
@@ -63,8 +69,7 @@ def test_every_yaml_composes_and_builds(group, name):
 
 @pytest.mark.parametrize(("group", "name"), EVERY, ids="=".join)
 def test_every_setting_of_a_component_stands_in_its_yaml(group, name):
-    tree = compose_settings(words_for(group, name)).tree
-    for path, node in components(tree):
+    for path, node in components(compose_tiny(group, name).tree):
         component = resolve(node["_target_"], LOCAL)
         if not node["_target_"].startswith("translate."):
             continue

@@ -8,7 +8,8 @@ from translate.build import LOCAL, build
 from translate.config import choices, compose_settings, conf_directory, describe_group, flatten
 from translate.errors import UserError
 
-RECIPES = [name for name in choices("recipe") if name not in ("none", "demo")]
+# Those on drawn letters are the toolkit's own, and not any paper's.
+RECIPES = [name for name in choices("recipe") if name not in ("none", "demo") and not name.startswith("glyphs")]
 HAIR = ["Black_Hair", "Blond_Hair", "Brown_Hair"]
 
 PIX2PIX = {
@@ -142,7 +143,7 @@ def test_the_command_in_the_header_is_the_recipe_s_own(name: str) -> None:
 def test_a_recipe_says_what_it_is_and_what_is_known_of_its_result(name: str) -> None:
     said = dict(describe_group("recipe"))[name]
     assert said.startswith(("Pix2Pix ", "CycleGAN ", "StarGAN "))
-    if name == "demo":
+    if name not in RECIPES:
         assert "Measured:" in said
         return
     assert "et al. 201" in said
