@@ -32,6 +32,8 @@ MAX_STEPS = 1000
 BATCH = 32
 WINDOW = 20
 ENOUGH = 0.99
+CACHE_GIB = 1.0
+"""Images are seen again and again, and decoding them anew takes as long as a step."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def train_classifier(
     """
     domains, side = data.domains, data.source
     assert domains is not None
-    items = data.items("train", image_size, seed=seed, augment=True, cache_gib=data.cache_gib)
+    items = data.items("train", image_size, seed=seed, augment=True, cache_gib=max(data.cache_gib, CACHE_GIB))
     sampler = StreamSampler(
         size=len(items), batch_size=min(BATCH, len(items)), first_step=0, last_step=max_steps, seed=seed
     )
