@@ -71,9 +71,12 @@ def train(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
         )
         raise typer.Exit(128 + outcome.stopped_by)
     if os.environ.get("LOCAL_RANK", "0") == "0":
+        from translate.model import read_domains
+
+        to = " --to all" if read_domains(outcome.folder / "model") else ""
         console.print(
             f"Finished: {outcome.steps} steps in {outcome.folder}. Convert a folder with\n"
-            f"  translate convert {shlex.quote(str(outcome.folder))} INPUT OUTPUT\n"
+            f"  translate convert {shlex.quote(str(outcome.folder))} INPUT OUTPUT{to}\n"
             f"or train on with more steps: steps={outcome.steps * 2}"
         )
 
@@ -167,7 +170,10 @@ def convert(
         f"{len(report.converted)} converted, {len(report.skipped)} skipped, {len(report.failures)} failed: {output}"
     )
     if report.skipped:
-        console.print("Skipped images were in OUTPUT already; --overwrite converts them again.")
+        console.print(
+            "Skipped images were in OUTPUT already, whatever model, domain or direction made them; --overwrite "
+            "converts them again."
+        )
     if report.comparison:
         console.print(f"Before and after: {report.comparison}")
     for failed, reason in report.failures[:20]:
@@ -278,9 +284,9 @@ def print_settings(usage: str, words: list[str], config_dir: Path | None) -> Non
         table.add_row(f"{group}=", ", ".join(choices(group, config_dir)))
     console.print(table)
     table = Table(title="Settings", title_justify="left", expand=True)
-    table.add_column("setting", overflow="fold", min_width=34)
-    table.add_column("default", overflow="fold")
-    table.add_column("meaning")
+    table.add_column("setting", overflow="fold", width=34)
+    table.add_column("default", overflow="fold", max_width=12)
+    table.add_column("meaning", overflow="fold")
     for key, default, meaning in explain_settings(words, config_dir):
         table.add_row(key, default, meaning)
     console.print(table)

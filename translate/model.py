@@ -176,6 +176,12 @@ def find_model(checkpoint: Path) -> Path:
     )
 
 
+def read_domains(folder: Path) -> Domains | None:
+    """The domains of the model in `folder`; None if it has none. Errors as `read_model`."""
+    saved = _read_config(folder / CONFIG).get("domains")
+    return Domains.from_dict(saved) if saved else None
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())

@@ -355,6 +355,12 @@ class LabeledData(LabeledSource):
 
     def _is_split_above(self, top: Sequence[str]) -> bool:
         """Whether the folders in the root are splits that hold the domains, not domains."""
+        sides = [name for name in top if name[:-1] in SPLIT_OF and name[-1] in "AB"]
+        if sides and self.wanted is None:
+            raise UserError(
+                f"{self.node}.root={self.root} has the folders {', '.join(sides)}, which are splits of two sides: use "
+                f"method=cyclegan, or name the folders that are domains with {self.node}.domains=[...]"
+            )
         splits = [name for name in top if name in SPLIT_OF]
         if not splits or (self.wanted is not None and set(self.wanted) <= set(top)):
             return False

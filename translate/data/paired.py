@@ -159,6 +159,14 @@ class PairedData(TwoSidedData):
             problems.append(
                 f"{self.root}: no pair is left for training; lower data.validation_fraction or data.test_fraction"
             )
+        is_guess = self.layout == "auto" and all(pair.b is None for pair in pairs)
+        if is_guess and sizes and all(height >= 1.5 * width for height, width in sizes):
+            problems.insert(
+                0,
+                f"{self.root}: the images are not wide enough to hold two sides each, and there are no folders of two "
+                "sides. If each does hold both, say data.layout=side_by_side; folders named after what they show are "
+                "for method=stargan, two folders without pairs for method=cyclegan",
+            )
         counts = {f"{split} pairs": len(members) for split, members in self.splits.items()}
         return Inspection(counts, sides, sizes, problems)
 
@@ -332,7 +340,7 @@ def _pair_by_name(folder_a: Path, folder_b: Path) -> tuple[list[PairFiles], list
             0,
             f"{folder_a}, {folder_b}: {len(lonely[folder_a])} and {len(lonely[folder_b])} images have no partner, such "
             f"as {only_a!r} and {only_b!r}: give both the same name, or list the pairs in a CSV; images without "
-            "partners are for data=unpaired",
+            "partners are for method=cyclegan",
         )
     return [PairFiles(name, a[name], b[name]) for name in a if name in b], problems
 

@@ -124,7 +124,7 @@ class StarGAN(Method):
             raise UserError(f"this model translates into several domains: name one of {choices}")
         requests = self.domains.requests([domain])
         if len(requests) > 1:
-            raise UserError(f"the domain {domain!r} means several here: name one of {choices}")
+            raise UserError(f"an image is translated into one domain at a time, not {domain!r}: name one of {choices}")
         labels = source.new_zeros(len(source), self.domains.width)
         if self.domains.needs_own_labels(requests[0]):
             labels = self.recognize(source)
