@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "conversion": {"errors", "files", "pixels", "picture", "methods", "model", "data"},
     "evaluation": {"errors", "files", "batch", "domains", "pixels", "build", "objectives", "data", "conversion"},
     "config": {"errors", "build", "training"},
-    "cli": {"errors", "build", "config", "data", "training", "conversion", "evaluation"},
+    "cli": {"errors", "config", "model", "data", "training", "conversion", "evaluation"},
     "__init__": {"conversion"},
     "__main__": {"cli"},
 }
