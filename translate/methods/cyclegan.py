@@ -16,14 +16,12 @@ from translate.methods.method import (
     Method,
     Step,
     Turn,
-    bare,
     check_penalty,
+    discriminator_losses,
     frozen,
-    judge_both,
     refuse_domain,
 )
 from translate.objectives.adversarial import AdversarialObjective
-from translate.objectives.penalties import gradient_penalty
 
 
 class CycleGAN(Method):
@@ -113,30 +111,19 @@ class CycleGAN(Method):
             losses["identity_source"] = weight_source * l1_loss(self.generator_backward(source), source)
         yield Turn("generators", losses)
 
-        yield Turn(
-            "discriminators",
-            self._judge("discriminator_target", target, self._recall(self.history_target, fake_target, step), step)
-            | self._judge("discriminator_source", source, self._recall(self.history_source, fake_source, step), step),
-        )
+        losses = {}
+        for name, real, history, fake in (
+            ("discriminator_target", target, self.history_target, fake_target),
+            ("discriminator_source", source, self.history_source, fake_source),
+        ):
+            seen = self._recall(history, fake, step)
+            losses |= discriminator_losses(name, getattr(self, name), self.objective, real, seen, step)
+        yield Turn("discriminators", losses)
 
     def _recall(self, history: ImageHistory, fake: Tensor, step: Step) -> Tensor:
         """What the history gives for generated images. It is of the global batch, and so the same on every process."""
         count = len(fake)
         return step.share(history.exchange(step.gather(fake), step.draws(count), step.draws(count)))
-
-    def _judge(self, name: str, real: Tensor, fake: Tensor, step: Step) -> dict[str, Tensor]:
-        """The losses of one discriminator, halved as in section 7.1."""
-        discriminator = getattr(self, name)
-        real_logits, fake_logits = judge_both(discriminator, real, fake)
-        losses = {
-            f"{name}_real": 0.5 * self.objective.real(real_logits),
-            f"{name}_fake": 0.5 * self.objective.fake(fake_logits),
-        }
-        if self.objective.gradient_penalty:
-            alpha = step.uniform(len(real)).to(real)
-            penalty = gradient_penalty(bare(discriminator), real, fake, alpha)
-            losses[f"{name}_penalty"] = 0.5 * self.objective.gradient_penalty * penalty
-        return losses
 
     def translate(
         self, source: Float[Tensor, "batch channels height width"], domain: str | None = None

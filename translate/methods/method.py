@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from translate.batch import BatchType
 from translate.errors import UserError
 from translate.objectives.adversarial import AdversarialObjective
+from translate.objectives.penalties import gradient_penalty
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,8 @@ class Method(nn.Module, ABC):
     @property
     def memories(self) -> dict[str, nn.Module]:
         """What it remembers from step to step, by name."""
-        return {name: child for name, child in self.named_children() if name not in self.networks}
+        networks = self.networks
+        return {name: child for name, child in self.named_children() if name not in networks}
 
     @property
     def size_multiple(self) -> int:
@@ -196,6 +198,32 @@ def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[An
     if isinstance(judged, Tensor):
         return judged[: len(real)], judged[len(real) :]
     return tuple(each[: len(real)] for each in judged), tuple(each[len(real) :] for each in judged)
+
+
+def discriminator_losses(
+    name: str, discriminator: nn.Module, objective: AdversarialObjective, real: Tensor, fake: Tensor, step: Step
+) -> dict[str, Tensor]:
+    """What a discriminator without domains minimises, with its gradient penalty if there is one.
+
+    Halved, which slows it down relative to the generator: Isola et al. 2017, section 3.3; Zhu et al. 2017, section 7.1.
+    The keys begin with `name`.
+    """
+    real_logits, fake_logits = judge_both(discriminator, real, fake)
+    losses = {
+        f"{name}_real": 0.5 * objective.real(real_logits),
+        f"{name}_fake": 0.5 * objective.fake(fake_logits),
+    }
+    if objective.gradient_penalty:
+        losses[f"{name}_penalty"] = 0.5 * weighted_penalty(discriminator, objective, real, fake, step)
+    return losses
+
+
+def weighted_penalty(
+    discriminator: nn.Module, objective: AdversarialObjective, real: Tensor, fake: Tensor, step: Step
+) -> Tensor:
+    """The objective's gradient penalty on images between real and fake ones, times its weight."""
+    alpha = step.uniform(len(real)).to(real)
+    return objective.gradient_penalty * gradient_penalty(bare(discriminator), real, fake, alpha)
 
 
 @contextmanager

@@ -15,14 +15,12 @@ from translate.methods.method import (
     Method,
     Step,
     Turn,
-    bare,
     check_penalty,
+    discriminator_losses,
     frozen,
-    judge_both,
     refuse_domain,
 )
 from translate.objectives.adversarial import AdversarialObjective
-from translate.objectives.penalties import gradient_penalty
 
 
 class Pix2Pix(Method):
@@ -71,16 +69,10 @@ class Pix2Pix(Method):
         fake = self.generator(source)  # (B, C, H, W)
 
         real, seen = self._judged(source, target), self._judged(source, fake.detach())
-        real_logits, fake_logits = judge_both(self.discriminator, real, seen)
-        losses = {
-            "discriminator_real": 0.5 * self.objective.real(real_logits),  # halved: section 3.3
-            "discriminator_fake": 0.5 * self.objective.fake(fake_logits),
-        }
-        if self.objective.gradient_penalty:
-            alpha = step.uniform(len(source)).to(source)
-            penalty = gradient_penalty(bare(self.discriminator), real, seen, alpha)
-            losses["discriminator_penalty"] = 0.5 * self.objective.gradient_penalty * penalty
-        yield Turn("discriminator", losses)
+        yield Turn(
+            "discriminator",
+            discriminator_losses("discriminator", self.discriminator, self.objective, real, seen, step),
+        )
 
         with frozen(self.discriminator):
             logits = self.discriminator(self._judged(source, fake))

@@ -21,10 +21,10 @@ from translate.methods.method import (
     check_penalty,
     frozen,
     judge_both,
+    weighted_penalty,
 )
 from translate.objectives.adversarial import AdversarialObjective
 from translate.objectives.classification import domain_loss
-from translate.objectives.penalties import gradient_penalty
 
 
 class StarGAN(Method):
@@ -97,9 +97,9 @@ class StarGAN(Method):
             "discriminator_domain": self.classification_weight * domain_loss(real_domains, labels, self.domains),
         }
         if self.objective.gradient_penalty:
-            alpha = step.uniform(len(images)).to(images)
-            penalty = gradient_penalty(bare(self.discriminator), images, fake.detach(), alpha)
-            losses["discriminator_penalty"] = self.objective.gradient_penalty * penalty
+            losses["discriminator_penalty"] = weighted_penalty(
+                self.discriminator, self.objective, images, fake.detach(), step
+            )
         yield Turn("discriminator", losses)
         if not moves_generator:
             return
