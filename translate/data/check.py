@@ -132,6 +132,12 @@ def fits_channels(found: int, wanted: int) -> bool:
     return found == wanted or {found, wanted} == {1, 3}
 
 
+def check_range(setting: str, limits: Sequence[float] | None) -> None:
+    """Raise UserError for pixel values that span no range."""
+    if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
+        raise UserError(f"data.{setting}={list(limits)} is not [low, high] with low < high")
+
+
 def match_channels(image: np.ndarray, channels: int) -> np.ndarray:
     """Bring (H, W, C) to `channels`: grey is repeated, RGB becomes grey by its luminance (ITU-R BT.601)."""
     if image.shape[2] == channels:

@@ -18,7 +18,7 @@ from translate.data.splits import draw
 from translate.data.two_sided import Direction, SideName
 from translate.data.unpaired import UnpairedData
 from translate.domains import Domains
-from translate.errors import UserError
+from translate.errors import UserError, check_choice
 from translate.pixels import Side
 
 
@@ -68,8 +68,7 @@ class GlyphData(DataSource):
         super().__init__(workers=workers, cache_gib=cache_gib)
         for name, chosen in (("style_a", [style_a]), ("style_b", [style_b]), ("styles", styles)):
             for style in chosen:
-                if style not in STYLES:
-                    raise UserError(f"data.{name}={style!r} is not one of {', '.join(STYLES)}")
+                check_choice(f"data.{name}", style, tuple(STYLES))
         self.root = Path(root).expanduser()
         self.augmentation = augmentation
         self.style_a = style_a
@@ -133,7 +132,7 @@ class GlyphData(DataSource):
 
     def twin(self, split: str, subject: str, domain: str) -> Picture | None:
         """The letter `subject` in the style `domain`, where images are labelled with their style; else None."""
-        return self.data.twin(split, subject, domain) if isinstance(self.data, LabeledData) else None
+        return self.data.twin(split, subject, domain)
 
     def fingerprint(self) -> str:
         """A hash of what training sees of the letters."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from translate.batch import Labeled
 from translate.data.augmentation import DomainAugmentation
-from translate.data.check import Facts, Inspection, derive_side, inspect_images, size_problems
+from translate.data.check import Facts, Inspection, check_range, derive_side, inspect_images, size_problems
 from translate.data.image import image_name, list_images
 from translate.data.label_files import choose, read_csv, read_list_attr
 from translate.data.loading import Cache, Picture, SideLoader
@@ -89,10 +89,6 @@ class LabeledSource(DataSource):
     def items(
         self, split: str, image_size: int, *, seed: int, augment: bool, cache_gib: float = 0.0
     ) -> "LabeledItems": ...
-
-    @abstractmethod
-    def twin(self, split: str, subject: str, domain: str) -> Picture | None:
-        """The image of `subject` that shows `domain`, where the data says which one that is."""
 
     def fingerprint(self) -> str:
         """A hash of what training sees of the data: training images, their order and labels, domains and side."""
@@ -196,8 +192,7 @@ class LabeledData(LabeledSource):
         check_fractions(validation_fraction=validation_fraction, test_fraction=test_fraction)
         check_choice("data.layout", layout, ("auto", "folders", "csv", "list_attr"))
         check_choice("data.kind", kind, ("auto", "one_hot", "attributes"))
-        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
-            raise UserError(f"data.value_range={list(value_range)} is not [low, high] with low < high")
+        check_range("value_range", value_range)
         if exclusive and kind == "one_hot":
             raise UserError("data.exclusive is for attributes: an image shows one domain alone with data.kind=one_hot")
         self.node = "data"

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from translate.batch import DESCRIBED, BatchType
 from translate.data.check import Facts, Inspection
+from translate.data.loading import Picture
 from translate.domains import Domains
 from translate.errors import UserError
 from translate.pixels import Side, normalize
@@ -97,6 +98,10 @@ class DataSource(ABC):
         Raises:
             UserError: augmentation that these images do not allow.
         """
+
+    def twin(self, split: str, subject: str, domain: str) -> Picture | None:
+        """The image of `subject` that shows `domain`, where the data says which one that is."""
+        return None
 
     @abstractmethod
     def fingerprint(self) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from translate.data.augmentation import Augmentation
-from translate.data.check import Facts, derive_side
+from translate.data.check import Facts, check_range, derive_side
 from translate.data.loading import Cache, SideLoader
 from translate.data.source import DataSource
 from translate.data.splits import check_fractions
@@ -48,9 +48,8 @@ class TwoSidedData(DataSource):
         check_fractions(validation_fraction=validation_fraction, test_fraction=test_fraction)
         check_choice("data.direction", direction, ("AtoB", "BtoA"))
         check_choice("data.labels", labels, ("none", "A", "B", "both"))
-        for name, limits in (("range_a", range_a), ("range_b", range_b)):
-            if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
-                raise UserError(f"data.{name}={list(limits)} is not [low, high] with low < high")
+        check_range("range_a", range_a)
+        check_range("range_b", range_b)
         self.root = Path(root).expanduser()
         self.folders: dict[str, str] = {"A": folder_a, "B": folder_b}
         self.direction = direction

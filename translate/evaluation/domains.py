@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from translate.conversion.translator import Translator
-from translate.data.glyph_data import GlyphData
-from translate.data.labeled import LabeledItems, LabeledPicture, LabeledSource
+from translate.data.labeled import LabeledItems, LabeledPicture
 from translate.data.loading import Picture
+from translate.data.source import DataSource
 from translate.domains import Domains
 from translate.errors import UserError
 from translate.evaluation.classifier import MAX_STEPS, known_names, recall_classifier
@@ -116,12 +116,9 @@ def evaluate_domains(
     Raises:
         UserError: the data has no labels, has problems, or is of another kind than the model; or the split is empty.
     """
-    source, split, items = open_split(translator, settings, split, bar)
-    data = source.data if isinstance(source, GlyphData) else source
-    assert isinstance(data, LabeledSource)
+    data, split, items = open_split(translator, settings, split, bar)
     assert isinstance(items, LabeledItems)
-    _check_kind(data, translator)
-    domains, side, device = data.domains, data.source, translator.device
+    domains, side, device = _checked_domains(data, translator), data.source, translator.device
     classifier = recall_classifier(folder, data, settings, device, max_steps=classifier_steps, bar=bar)
     requests = list(all_requests(domains))
     members: dict[LabeledPicture, int] = {}
@@ -175,8 +172,8 @@ def all_requests(domains: Domains) -> Iterator[Request]:
         yield Request(text, place, not (is_change and text.startswith("-")), has_twins=not is_change)
 
 
-def _check_kind(data: LabeledSource, translator: Translator) -> None:
-    """Raise UserError when the data is of another kind than what the model was trained on."""
+def _checked_domains(data: DataSource, translator: Translator) -> Domains:
+    """The domains of model and data; UserError when the data is of another kind than what the model was trained on."""
     model = translator.model
     if data.source.channels != model.source.channels:
         raise UserError(
@@ -184,6 +181,7 @@ def _check_kind(data: LabeledSource, translator: Translator) -> None:
             f"{model.source.channels}"
         )
     assert model.domains is not None
+    assert data.domains is not None
     if data.domains != model.domains:
         has, wanted = (
             "; ".join(f"{', '.join(kept.names)} ({kept.kind})" for kept in domains.sets)
@@ -193,3 +191,4 @@ def _check_kind(data: LabeledSource, translator: Translator) -> None:
             f"the data's domains are {has}, but the model was trained with {wanted}: data.domains names the ones to "
             "use in their order, data.kind and data.exclusive say what they are"
         )
+    return model.domains

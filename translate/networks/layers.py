@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import fold, instance_norm
 
-from translate.errors import UserError
+from translate.errors import UserError, check_choice
 
 Norm = Literal["batch", "instance", "none"]
 Padding = Literal["reflect", "replicate", "zero"]
@@ -186,6 +186,5 @@ def initialize(network: nn.Module, initialization: Initialization, gain: float) 
 
 
 def _choose(setting: str, value: str, choices: dict[str, Choice]) -> Choice:
-    if value not in choices:
-        raise UserError(f"{setting}={value!r} is not one of {', '.join(choices)}")
+    check_choice(setting, value, tuple(choices))
     return choices[value]
