@@ -190,14 +190,17 @@ def drop_foreign_defaults(config: DictConfig, chosen: Mapping[str, str], typed: 
         node = config._get_node(group) if group in config else None
         if not isinstance(node, DictConfig) or "_target_" not in node:
             continue
+        accepted = inspect.signature(resolve(node["_target_"], LOCAL + own_targets(own))).parameters
+        unknown = [key for key in map(str, node) if not key.startswith("_") and key not in accepted]
+        unknown = [key for key in unknown if f"{group}.{key}" not in typed]
+        if not unknown:
+            continue
         files = {file: file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
         keys = {file: {str(key) for key in OmegaConf.load(file)} for file in files}
         written = set().union(*(keys[file] for file, stem in files.items() if stem == name))
         others = set().union(*keys.values()) - written
-        accepted = inspect.signature(resolve(node["_target_"], LOCAL + own_targets(own))).parameters
-        for key in [str(key) for key in node]:
-            is_foreign = key in others and not key.startswith("_") and key not in accepted
-            if is_foreign and f"{group}.{key}" not in typed:
+        for key in unknown:
+            if key in others:
                 del node[key]
 
 

@@ -244,7 +244,7 @@ def play_once(settings: Settings, data: DataSource, method: Method) -> None:
         raise
     except ValueError as error:
         raise UserError(f"image_size={settings.image_size} does not suit the networks: {error}") from error
-    except (RuntimeError, NotImplementedError):  # a method of the user's own may need values, which are not there
+    except RuntimeError:  # a method of the user's own may need values, which are not there
         return
 
 
