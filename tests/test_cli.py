@@ -108,7 +108,7 @@ def test_the_python_interface(command, tiny, tmp_path, pairs):
     assert output.shape == (20, 40, 3)
     assert output.dtype == "uint8"
     report = translator.convert_folder(pairs, tmp_path / "out")
-    assert len(report.converted) == 12
+    assert report.converted == 12
 
 
 def test_evaluate_takes_the_test_behaviour_as_a_setting(command, tiny, tmp_path):
@@ -183,7 +183,7 @@ def test_a_model_of_domains_is_told_where_to_go(command, tiny_for, tmp_path, dom
     dry = command("convert", run, domains / "dark" / "image 0.png", out, "--to", "all", "--dry-run")
     assert dry.out.splitlines() == [
         *(f"{domains / 'dark' / 'image 0.png'} -> {out / domain / 'image 0.png'}" for domain in ("dark", "light")),
-        "2 to convert, 0 in OUTPUT already",
+        "2 to convert (2 new, 0 changed), 0 in OUTPUT already",
     ]
     done = command("convert", run, domains, out, "--to", "LIGHT", "--to", "dark", "--compare")
     assert done.code == 0

@@ -52,13 +52,13 @@ from translate.errors import UserError
 from translate.methods.method import Method, Step
 from translate.model import assemble
 from translate.pixels import Side, normalize
+from translate.signals import StopRequest
 from translate.training import loop
 from translate.training.average import WeightAverage
 from translate.training.log import RunLog
 from translate.training.run import check_settings, check_size, make_fabric, set_up, settings_tree
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
-from translate.training.signals import StopRequest
 
 SIDE = Side(3, "uint8", 0, 255)
 DOMAINS = Domains((LabelSet(tuple("abcde"), "attributes"),))

@@ -11,18 +11,47 @@ __all__ = ["__version__", "load"]
 
 
 def load(
-    checkpoint: str | Path, *, accelerator: str = "auto", direction: Literal["AtoB", "BtoA"] | None = None
+    checkpoint: str | Path,
+    *,
+    accelerator: str = "auto",
+    direction: Literal["AtoB", "BtoA"] | None = None,
+    resize: Literal["native", "training"] = "native",
+    tile: int | Literal["auto", "off"] = "auto",
+    tile_statistics: Literal["exact", "sampled"] | None = None,
+    backend: Literal["torch", "onnxruntime", "openvino"] | None = None,
 ) -> "Translator":
-    """Load a run folder or a model folder for translation.
+    """Load a trained model for translation.
 
     Args:
-        checkpoint: a run folder (its latest model) or a model folder.
+        checkpoint: a run folder (its latest model), a model folder, or a file that `translate export` wrote.
         accelerator: `auto` (a GPU if there is one), `cpu`, `cuda` or `mps`.
         direction: `AtoB` or `BtoA` for a model that translates both ways; None is that of training.
+        resize: `native` translates an image at its own size; `training` brings it to the size of training and back.
+        tile: pixels per side of the tiles that larger images are translated in; `auto` where memory does not suffice
+            for the whole image, `off` never.
+        tile_statistics: what normalisation uses in tiles: `exact` those of the whole image, `sampled` an estimate;
+            None is exact up to 64 tiles.
+        backend: what runs the network; None is torch, and of what is installed the fastest for an exported file.
 
     Raises:
-        UserError: there is no model, it is damaged, does not translate that way, or the accelerator is not there.
+        UserError: there is no model, it is damaged, does not translate that way, or what is asked for is not there.
+
+    Example:
+        >>> import numpy, translate
+        >>> translator = translate.load(run_folder, accelerator="cpu")
+        >>> photo = numpy.zeros((30, 40, 3), numpy.uint16)
+        >>> result = translator(photo)
+        >>> result.shape, result.dtype
+        ((30, 40, 3), dtype('uint16'))
     """
     from translate.conversion.translator import load_translator
 
-    return load_translator(Path(checkpoint), accelerator=accelerator, direction=direction)
+    return load_translator(
+        Path(checkpoint),
+        accelerator=accelerator,
+        direction=direction,
+        resize=resize,
+        tile=tile,
+        tile_statistics=tile_statistics,
+        backend=backend,
+    )

@@ -15,8 +15,9 @@ from rich.table import Table
 from translate.errors import DivergenceError, UserError
 
 if TYPE_CHECKING:
-    from translate.conversion.folder import Report
-    from translate.conversion.translator import Translator
+    from translate.conversion.folder import Prepared
+    from translate.conversion.report import Report
+    from translate.conversion.torch_engine import TorchEngine
     from translate.data.check import Inspection
     from translate.evaluation.domains import DomainEvaluation
     from translate.evaluation.pairs import PairEvaluation
@@ -106,9 +107,9 @@ def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
 
 @app.command()
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="a run folder or a model folder")],
-    input: Annotated[Path, typer.Argument(help="an image or a folder of images")],
-    output: Annotated[Path, typer.Argument(help="where the converted images go, in the same tree")],
+    checkpoint: Annotated[Path, typer.Argument(help="a run folder, a model folder or an exported .onnx file")],
+    input: Annotated[Path, typer.Argument(help="an image, a video, or a folder of them, searched to its depth")],
+    output: Annotated[Path, typer.Argument(help="where results go, in the same tree; a file for a single input")],
     to: Annotated[
         Optional[list[str]],
         typer.Option(
@@ -118,67 +119,106 @@ def convert(
     direction: Annotated[
         Optional[str], typer.Option(help="AtoB or BtoA, for a model that translates both ways; default: as trained")
     ] = None,
-    format: Annotated[str, typer.Option(help="keep, png, jpeg, webp or tiff")] = "keep",
-    batch_size: Annotated[Optional[int], typer.Option(help="images of one size run together", min=1)] = None,
+    format: Annotated[str, typer.Option(help="keep (the input's), png, jpeg, webp or tiff")] = "keep",
+    batch_size: Annotated[
+        Optional[int],
+        typer.Option(help="images of one size run together; default: 1 on the CPU, 8 on a GPU", min=1),
+    ] = None,
     resize: Annotated[
-        str, typer.Option(help="native: at the image's own size; training: scaled as in training")
+        str, typer.Option(help="native: at the image's own size; training: scaled as in training, and back")
     ] = "native",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="convert again what is in OUTPUT already")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what would be converted, and convert nothing")
+    tile: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|PIXELS|off",
+            help="translate in tiles: where memory does not suffice for the whole image; where it is larger than so "
+            "many pixels, in tiles of that size; never",
+        ),
+    ] = "auto",
+    tile_statistics: Annotated[
+        Optional[str],
+        typer.Option(
+            help="what normalisation uses in tiles. exact: measured over the whole image, as without tiles; sampled: "
+            "estimated from some tiles, faster; default: exact up to 64 tiles"
+        ),
+    ] = None,
+    backend: Annotated[
+        Optional[str],
+        typer.Option(
+            help="torch, onnxruntime or openvino (extras); default: torch; for an .onnx file openvino if installed"
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="convert everything again, over whatever is in OUTPUT")
     ] = False,
-    compare: Annotated[bool, typer.Option("--compare", help="also write comparison.png: input and output")] = False,
+    shard: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="I/N",
+            help="convert part I of N alone (1/N to N/N), for job arrays with one OUTPUT; an input's part depends on "
+            "its name alone",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be converted and why, and convert nothing")
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="also write comparison.png: the first 12 images beside their results")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="print a summary in JSON to the standard output, and nothing else there")
+    ] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     config_dir: ConfigDir = None,
 ) -> None:
-    """Convert an image or a whole folder with a trained model."""
-    from translate.conversion.folder import convert_folder, plan
-    from translate.conversion.translator import load_translator
+    """Convert an image, a video or a whole folder with a trained model; the same command goes on where it stopped.
 
-    if resize not in ("native", "training"):
-        raise UserError(f"--resize {resize} is not one of native, training")
-    trusted = trust(config_dir)
+    Exit code 0: all converted; 1: some inputs failed, see OUTPUT/failures.jsonl; 2: wrong usage, or OUTPUT cannot be
+    written.
+    """
+    from translate.conversion.folder import convert_folder, prepare
+    from translate.conversion.plan import Shard
+    from translate.conversion.translator import load_translator
+    from translate.errors import check_choice
+
+    check_choice("--resize", resize, ("native", "training"))
+    if tile_statistics is not None:
+        check_choice("--tile-statistics", tile_statistics, ("exact", "sampled"))
+    if backend is not None:
+        check_choice("--backend", backend, ("torch", "onnxruntime", "openvino"))
+    if tile not in ("auto", "off") and not tile.isdecimal():
+        raise UserError(f"--tile {tile} is not auto, off, or a number of pixels")
+    options: dict[str, Any] = {"to": to or [], "format": format, "overwrite": overwrite, "shard": Shard.parse(shard)}
     translator = load_translator(
         checkpoint,
         accelerator=accelerator,
         resize=resize,  # type: ignore[arg-type]
         direction=direction,  # type: ignore[arg-type]
-        trusted=trusted,
+        tile=int(tile) if tile.isdecimal() else tile,  # type: ignore[arg-type]
+        tile_statistics=tile_statistics,  # type: ignore[arg-type]
+        backend=backend,  # type: ignore[arg-type]
+        trusted=trust(config_dir),
     )
-    domains, channels = translator.requests(to or []), translator.target.channels
-    tasks = plan(input, output, format=format, channels=channels, domains=domains)  # type: ignore[arg-type]
     if dry_run:
-        waiting = [task for task in tasks if overwrite or not task.output.exists()]
-        for task in waiting:
-            typer.echo(f"{task.input} -> {task.output}")
-        typer.echo(f"{len(waiting)} to convert, {len(tasks) - len(waiting)} in OUTPUT already")
+        print_dry_run(prepare(translator, input, output, **options), as_json=json)
         return
-    with conversion_progress(len(tasks)) as progress:
+    from translate.signals import stop_on_signal
+
+    with stop_on_signal() as request, conversion_progress(plain=not json) as progress:
         report = convert_folder(
             translator,
             input,
             output,
-            to=domains,
-            format=format,  # type: ignore[arg-type]
             batch_size=batch_size,
-            overwrite=overwrite,
             compare=compare,
             progress=progress,
+            stop=lambda: bool(request),
+            **options,
         )
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    console.print(
-        f"{len(report.converted)} converted, {len(report.skipped)} skipped, {len(report.failures)} failed: {output}"
-    )
-    if report.skipped:
-        console.print(
-            "Skipped images were in OUTPUT already, whatever model, domain or direction made them; --overwrite "
-            "converts them again."
-        )
-    if report.comparison:
-        console.print(f"Before and after: {report.comparison}")
-    for failed, reason in report.failures[:20]:
-        console.print(f"  {failed}: {reason}")
-    if report.failures:
+    print_conversion(report, output, as_json=json)
+    if report.stopped and request.signal is not None:
+        raise typer.Exit(128 + request.signal)
+    if report.failed:
         raise typer.Exit(1)
 
 
@@ -199,31 +239,58 @@ def evaluate(
     config_dir: ConfigDir = None,
 ) -> None:
     """Measure a model: L1, PSNR, SSIM on pairs; for domains, whether a classifier sees what was asked for."""
-    from translate.conversion.translator import load_translator
+    from translate.conversion.torch_engine import load_torch_engine
     from translate.evaluation.domains import evaluate_domains
     from translate.evaluation.pairs import evaluate_pairs
 
-    translator = load_translator(
+    engine = load_torch_engine(
         checkpoint,
         accelerator=accelerator,
         direction=direction,  # type: ignore[arg-type]
         trusted=trust(config_dir),
     )
-    settings = evaluation_settings(translator, checkpoint, words or [], config_dir)
-    translator.use_settings(settings)
-    if translator.model.domains is None:
-        pairs = evaluate_pairs(translator, settings, split, bar=progress_bar)
-        path = checkpoint / f"evaluation_{pairs.split}{f'_{direction}' * translator.is_reversed}.csv"
+    settings = evaluation_settings(engine, checkpoint, words or [], config_dir)
+    engine.use_settings(settings)
+    if engine.model.domains is None:
+        pairs = evaluate_pairs(engine, settings, split, bar=progress_bar)
+        path = checkpoint / f"evaluation_{pairs.split}{f'_{direction}' * engine.is_reversed}.csv"
         pairs.write_csv(path)
         print_pairs(pairs)
     else:
         domains = evaluate_domains(
-            translator, settings, checkpoint, split, classifier_steps=classifier_steps, bar=progress_bar
+            engine, settings, checkpoint, split, classifier_steps=classifier_steps, bar=progress_bar
         )
         path = checkpoint / f"evaluation_{domains.split}.csv"
         domains.write_csv(path)
         print_domains(domains)
     typer.echo(f"per image: {path}")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="a run folder or a model folder")],
+    output: Annotated[Path, typer.Option("--output", help="the file to write, such as model.onnx")],
+    format: Annotated[str, typer.Option(help="onnx")] = "onnx",
+    direction: Annotated[
+        Optional[str], typer.Option(help="AtoB or BtoA, for a model that translates both ways; default: as trained")
+    ] = None,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Write a model as one ONNX file for other programs, compared with the original before it is called done."""
+    from translate.errors import check_choice
+
+    check_choice("--format", format, ("onnx",))
+    from translate.conversion.onnx_export import export_onnx
+    from translate.model import read_model
+    from translate.model_folder import find_model
+
+    model = read_model(find_model(checkpoint), trusted=trust(config_dir))
+    found = export_onnx(model, output, direction=direction)  # type: ignore[arg-type]
+    sizes = ", ".join(f"{batch} of {width}x{height}" for batch, height, width in found.sizes)
+    Console(highlight=False, soft_wrap=True, markup=False).print(
+        f"{output}: differs from the original by at most {found.difference:.1e}, where pixels are in [-1, 1] "
+        f"(tried on {sizes}). Convert with it:\n  translate convert {shlex.quote(str(output))} INPUT OUTPUT"
+    )
 
 
 @app.command("list")
@@ -313,7 +380,7 @@ def print_inspection(inspection: "Inspection") -> None:
 
 
 def evaluation_settings(
-    translator: "Translator", checkpoint: Path, words: list[str], config_dir: Path | None
+    engine: "TorchEngine", checkpoint: Path, words: list[str], config_dir: Path | None
 ) -> dict[str, Any]:
     """The settings of a trained model with `words`, among which `data=NAME` puts another data set in place.
 
@@ -325,7 +392,7 @@ def evaluation_settings(
     from translate.config import compose_settings, override_tree
     from translate.evaluation.split import MAY_CHANGE
 
-    settings = translator.model.settings
+    settings = engine.model.settings
     trained = settings["data"].get("direction")
     if any(word.startswith("data=") for word in words):
         given = [word for word in words if word.startswith(("data=", "data."))]
@@ -338,7 +405,7 @@ def evaluation_settings(
     elif "GlyphData" in settings["data"]["_target_"]:
         settings = {**settings, "data": settings["data"] | {"root": str(checkpoint / "glyphs")}}
     tree = override_tree(settings, words, may_change=MAY_CHANGE).tree
-    if translator.model.method.is_reversible and tree["data"].get("direction") != trained:
+    if engine.model.method.is_reversible and tree["data"].get("direction") != trained:
         raise UserError(
             f"data.direction={tree['data'].get('direction')}, but this model was trained {trained}: leave it out, and "
             "use --direction to choose the way to translate"
@@ -394,14 +461,88 @@ def progress_bar(what: str) -> Callable[[Iterable[Item], int], Iterable[Item]]:
 
 
 @contextmanager
-def conversion_progress(total: int) -> Iterator[Callable[["Report"], None]]:
-    """A progress bar over a conversion, on a terminal."""
-    from rich.progress import Progress
+def conversion_progress(*, plain: bool) -> Iterator[Callable[["Report"], None]]:
+    """How far a conversion is, on the standard error: a bar on a terminal, else with `plain` a line in 30 seconds."""
+    from time import perf_counter
 
-    with Progress(disable=not sys.stdout.isatty(), transient=True) as progress:
-        task = progress.add_task("converting", total=total)
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        def advance(report: Any) -> None:
-            progress.update(task, completed=len(report.converted) + len(report.skipped) + len(report.failures))
+    is_terminal = sys.stderr.isatty()
+    console = Console(stderr=True, highlight=False, soft_wrap=not is_terminal, markup=False)
+    columns = (TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    last = perf_counter()
+    with Progress(*columns, console=console, transient=True, disable=not is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def advance(report: "Report") -> None:
+            nonlocal last
+            if perf_counter() - last < (0.1 if is_terminal else 30):
+                return
+            last = perf_counter()
+            if is_terminal:
+                bar.update(task, total=report.total, completed=report.finished, description=describe(report))
+            elif plain:
+                console.print(f"{report.finished} of {report.total} {describe(report)}")
 
         yield advance
+
+
+def describe(report: "Report") -> str:
+    """Speed, what was skipped and failed, and the time left."""
+    parts = [f"{report.images_per_second:.1f} images/s"]
+    parts += [f"{count} {name}" for count, name in ((report.skipped, "skipped"), (report.failed, "failed")) if count]
+    if made := report.finished - report.skipped:
+        left = round((report.total - report.finished) * report.seconds / made)
+        parts.append(f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left")
+    return ", ".join(parts)
+
+
+def print_dry_run(prepared: "Prepared", *, as_json: bool) -> None:
+    """What would be converted, and counts by reason."""
+    import json
+
+    plan, found = prepared.plan, prepared.survey
+    counts = {"new": found.new, "changed": found.changed, "done": found.done, "foreign": len(found.foreign)}
+    if as_json:
+        typer.echo(json.dumps({"dry_run": True, "to_convert": found.pending, **counts}))
+        return
+    for job in found.jobs:
+        for domain in job.domains:
+            typer.echo(printable(f"{plan.folder / job.name} -> {plan.output / plan.output_of(job.name, domain)}"))
+    for name, reason in plan.problems:
+        typer.echo(printable(f"{plan.folder / name}: {reason}"))
+    typer.echo(f"{found.pending} to convert ({found.new} new, {found.changed} changed), {found.done} in OUTPUT already")
+    if found.foreign:
+        typer.echo(f"{len(found.foreign)} in OUTPUT already were not made by this tool: --overwrite replaces them")
+
+
+def print_conversion(report: "Report", output: Path, *, as_json: bool) -> None:
+    """What became of a folder."""
+    import json
+
+    if as_json:
+        typer.echo(json.dumps({"output": str(output), **report.as_dict()}))
+        return
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console.print(
+        printable(f"{report.converted} converted, {report.skipped} skipped, {report.failed} failed: {output}")
+    )
+    if report.converted:
+        console.print(f"{report.seconds:.1f} seconds, {report.images_per_second:.1f} images/s")
+    if report.replaced:
+        console.print(f"{report.replaced} of them replaced results of another model or other options.")
+    if report.skipped:
+        console.print("Skipped images were in OUTPUT already; --overwrite converts them again.")
+    if report.comparison:
+        console.print(printable(f"Before and after: {report.comparison}"))
+    for failed, reason in report.failures[:20]:
+        console.print(printable(f"  {failed}: {reason}"))
+    if report.failed > 20:
+        console.print(printable(f"  and {report.failed - 20} more, see {report.file}"))
+    if report.stopped:
+        console.print("Stopped before the end. The same command goes on.")
+
+
+def printable(text: str) -> str:
+    """`text` with escapes for what a name may hold and no terminal can show."""
+    return text.encode(errors="backslashreplace").decode()

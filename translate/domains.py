@@ -5,14 +5,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
-
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
-from torch.nn.functional import one_hot
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from translate.errors import UserError
+
+if TYPE_CHECKING:  # exported models are run without torch
+    import numpy as np
+    from jaxtyping import Bool, Float
+    from torch import Tensor
+
+    Labels = TypeVar("Labels", Float[Tensor, "batch width"], np.ndarray)
 
 Kind = Literal["one_hot", "attributes"]
 
@@ -72,7 +74,7 @@ class Domains:
             filled[len(self.names) + index] = 1.0
         return tuple(filled)
 
-    def known(self, labels: Float[Tensor, "batch width"]) -> Float[Tensor, "batch sets"]:
+    def known(self, labels: "Float[Tensor, 'batch width']") -> "Float[Tensor, 'batch sets']":
         """1 where a set's labels are known for an image, else 0."""
         if len(self.sets) == 1:
             return labels.new_ones(len(labels), 1)
@@ -99,11 +101,11 @@ class Domains:
         """Whether the result of a request depends on what the image shows already: it changes some attributes."""
         return self.sets[self.set_of(request)].kind == "attributes"
 
-    def change(self, labels: Float[Tensor, "batch width"], request: str) -> Float[Tensor, "batch width"]:
-        """The label vectors to translate into, for images of which `labels` are the own ones."""
+    def change(self, labels: "Labels", request: str) -> "Labels":
+        """The label vectors (B, width) to translate into, for images of which `labels` are the own ones."""
         index = self.set_of(request)
         kept, part = self.sets[index], self.slices[index]
-        changed = torch.zeros_like(labels)
+        changed = labels * 0
         if len(self.sets) > 1:
             changed[:, len(self.names) + index] = 1
         if kept.kind == "one_hot":
@@ -116,11 +118,13 @@ class Domains:
                 changed[:, [part.start + place for place in kept.rivals(name)]] = 0
         return changed
 
-    def recognized(self, logits: Float[Tensor, "batch names"]) -> Bool[Tensor, "batch names"]:
+    def recognized(self, logits: "Float[Tensor, 'batch names']") -> "Bool[Tensor, 'batch names']":
         """The names that domain logits speak for: the likeliest of a one-hot set, of attributes every positive one.
 
         Of an exclusive group it is at most one, the likeliest.
         """
+        from torch.nn.functional import one_hot
+
         found = logits > 0
         for kept, part in zip(self.sets, self.slices, strict=True):
             if kept.kind == "one_hot":
@@ -130,7 +134,7 @@ class Domains:
                 found[:, members] &= one_hot(logits[:, members].argmax(1), len(members)).bool()
         return found
 
-    def variants(self, labels: Float[Tensor, "batch width"]) -> dict[str, Float[Tensor, "batch width"]]:
+    def variants(self, labels: "Float[Tensor, 'batch width']") -> "dict[str, Float[Tensor, 'batch width']]":
         """By name, the label vectors that differ from the own `labels` in it: set, or of a free attribute flipped."""
         found = {}
         for kept, part in zip(self.sets, self.slices, strict=True):

@@ -21,7 +21,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, durable: bo
         OSError: the disk is full or the folder cannot be written; `path` is as it was.
     """
     # Hashed, so that a name as long as the file system allows still has room for what makes it temporary.
-    short = hashlib.sha256(path.name.encode()).hexdigest()[:16]
+    short = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     partial = path.with_name(f".{short}.partial-{os.getpid()}-{threading.get_ident()}")
     try:
         write(partial)

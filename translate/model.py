@@ -5,7 +5,7 @@ stranger's model runs no code of theirs.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +14,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from translate.build import TRUSTED, build
 from translate.domains import Domains
 from translate.errors import UserError
 from translate.files import write_atomically, write_text
 from translate.methods.method import Method
+from translate.model_folder import CONFIG, WEIGHTS, fingerprint_of
 from translate.networks.layers import BatchNorm
 from translate.pixels import FULL_RANGE, Side
 
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
 FORMAT = "translate-model"
 FORMAT_VERSION = 1
 NormAtTest = Literal["running", "image"]
@@ -32,7 +32,10 @@ NormAtTest = Literal["running", "image"]
 
 @dataclass(frozen=True)
 class Model:
-    """A method rebuilt for translation, in evaluation mode on the CPU, and what it was made from."""
+    """A method rebuilt for translation, in evaluation mode on the CPU, and what it was made from.
+
+    `fingerprint` is a digest of the files it was read from.
+    """
 
     method: Method
     source: Side
@@ -40,6 +43,7 @@ class Model:
     domains: Domains | None
     settings: dict[str, Any]
     steps: int
+    fingerprint: str = ""
 
     def apply_test_behaviour(self) -> None:
         """Put the networks that translate into evaluation mode as `settings` say."""
@@ -139,12 +143,12 @@ def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
         if not {source.dtype, target.dtype} <= FULL_RANGE.keys():
             raise ValueError("unknown pixel type")
         domains = Domains.from_dict(config["domains"]) if config.get("domains") else None
-        with torch.device("meta"):  # no memory, no initialisation: the weights come from the file
+        with torch.device("meta"), _NoDraws():  # the weights come from the file
             method = assemble(settings, source=source, target=target, domains=domains, allowed=(*TRUSTED, *trusted))
         for name, _ in list(method.named_children()):
             if name not in method.translators:
                 delattr(method, name)
-        model = Model(method, source, target, domains, settings, steps)
+        model = Model(method, source, target, domains, settings, steps, fingerprint_of(folder))
         model.apply_test_behaviour()
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}") from error
@@ -159,21 +163,16 @@ def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
     return model
 
 
-def find_model(checkpoint: Path) -> Path:
-    """The model folder that `checkpoint` means: itself, or the `model` in a run folder.
+class _NoDraws(TorchFunctionMode):
+    """Inside, nothing is initialised: on tensors without memory that takes seconds, most of them for imports."""
 
-    Raises:
-        UserError: there is none.
-    """
-    if not checkpoint.exists():
-        raise UserError(f"CHECKPOINT {checkpoint} does not exist: give a run folder or a model folder")
-    for folder in (checkpoint, checkpoint / "model"):
-        if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
-            return folder
-    raise UserError(
-        f"CHECKPOINT {checkpoint} holds no model: a run folder has model/{WEIGHTS} once it has saved for the first "
-        f"time, a model folder has {WEIGHTS} and {CONFIG}"
-    )
+    def __torch_function__(
+        self, function: Callable[..., Any], _: Any, arguments: Sequence[Any] = (), options: dict[str, Any] | None = None
+    ) -> Any:
+        options = options or {}
+        if getattr(function, "__module__", "") == "torch.nn.init":
+            return options["tensor"] if "tensor" in options else arguments[0]
+        return function(*arguments, **options)
 
 
 def read_domains(folder: Path) -> Domains | None:

@@ -1,12 +1,13 @@
 """Pixel values between a file's own type and the networks' [-1, 1]."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
+
+if TYPE_CHECKING:  # exported models are run without torch
+    from jaxtyping import Float
+    from torch import Tensor
 
 PixelType = Literal["uint8", "uint16", "float32"]
 FULL_RANGE: dict[str, tuple[float, float]] = {"uint8": (0, 255), "uint16": (0, 65535), "float32": (0, 1)}
@@ -40,18 +41,20 @@ class Side:
         return (self.low, self.high) if dtype == self.dtype else FULL_RANGE[dtype]
 
 
-def normalize(images: Tensor, low: float, high: float) -> Float[Tensor, "..."]:
+def normalize(images: "Tensor", low: float, high: float) -> "Float[Tensor, '...']":
     """Map pixel values [low, high] linearly to float [-1, 1]."""
-    return images.to(torch.float32).sub(low).mul_(2 / (high - low)).sub_(1)
+    return images.float().sub(low).mul_(2 / (high - low)).sub_(1)
 
 
-def denormalize(images: Float[Tensor, "..."], dtype: str, low: float, high: float) -> np.ndarray:
+def denormalize(images: "Float[Tensor, '...']", dtype: str, low: float, high: float) -> np.ndarray:
     """Map float [-1, 1] back to [low, high]: clipped, rounded to the nearest integer for integer types."""
-    values = images.detach().to("cpu", torch.float32).add(1).mul((high - low) / 2).add(low)
+    values = images.detach().float().add(1).mul_((high - low) / 2).add_(low)
     if dtype == "float32":
-        return values.numpy()
+        return values.cpu().numpy()
     full_low, full_high = FULL_RANGE[dtype]
-    return values.clamp(max(low, full_low), min(high, full_high)).round().numpy().astype(dtype)
+    rounded = values.clamp_(max(low, full_low), min(high, full_high)).round_()
+    # A quarter of the bytes on their way from the device; torch has no arithmetic for 16 bits without sign.
+    return (rounded.byte() if dtype == "uint8" else rounded.int()).cpu().numpy().astype(dtype, copy=False)
 
 
 def convert_dtype(image: np.ndarray, dtype: str) -> np.ndarray:

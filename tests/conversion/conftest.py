@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from translate.conversion.torch_engine import TorchEngine
 from translate.conversion.translator import Translator
 from translate.domains import Domains, LabelSet
 from translate.methods.cyclegan import CycleGAN
@@ -35,7 +36,10 @@ class Negative(Method):
     def play(self, batch: Any, step: Step) -> Iterator[Turn]:
         raise NotImplementedError
 
-    def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
+    def translator(self, *, back: bool = False) -> nn.Module:
+        return self
+
+    def forward(self, source: Tensor) -> Tensor:
         assert not source.shape[2] % 8
         assert not source.shape[3] % 8
         if source.shape[1] == self.target_channels:
@@ -53,7 +57,9 @@ def negative() -> Callable[..., Translator]:
     def make(source: Side = COLOR, target: Side | None = None, **settings: Any) -> Translator:
         target = source if target is None else target
         settings = {"dropout_at_test": False, "seed": 0, "data": {}} | settings
-        return Translator(Model(Negative(target.channels), source, target, None, settings, 0), torch.device("cpu"))
+        return Translator(
+            TorchEngine(Model(Negative(target.channels), source, target, None, settings, 0), torch.device("cpu"))
+        )
 
     return make
 
@@ -87,7 +93,7 @@ def labeled() -> Callable[..., Translator]:
             domains=known,
         )
         settings = {"dropout_at_test": False, "seed": 0, "data": {}}
-        return Translator(Model(method, COLOR, COLOR, known, settings, 0), torch.device("cpu"))
+        return Translator(TorchEngine(Model(method, COLOR, COLOR, known, settings, 0), torch.device("cpu")))
 
     return make
 
@@ -119,7 +125,7 @@ def both_ways() -> Callable[..., Translator]:
         data = {} if trained is None else {"direction": trained}
         settings = {"dropout_at_test": False, "seed": 0, "data": data}
         model = Model(method, source, target, None, settings, 0)
-        return Translator(model, torch.device("cpu"), direction=direction)
+        return Translator(TorchEngine(model, torch.device("cpu"), direction=direction))
 
     return make
 
@@ -176,7 +182,7 @@ def translator(model_folder: Callable[..., Path]) -> Callable[..., Translator]:
     """A translator with the tiny network; arguments as of `model_folder`."""
 
     def make(*sides: Side, resize: Any = "native", **options: Any) -> Translator:
-        return Translator(read_model(model_folder(*sides, **options)), torch.device("cpu"), resize=resize)
+        return Translator(TorchEngine(read_model(model_folder(*sides, **options)), torch.device("cpu")), resize=resize)
 
     return make
 

@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 import translate
+from translate.conversion.torch_engine import TorchEngine
 from translate.conversion.translator import Translator
 from translate.data.image import read_image, write_image
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
-from translate.model import CONFIG, WEIGHTS, assemble, read_model, write_model
+from translate.model import assemble, read_model, write_model
+from translate.model_folder import CONFIG, WEIGHTS
 from translate.picture import TITLE_HEIGHT, title_row
 from translate.pixels import Side, denormalize, normalize
 from translate.training.checkpoint import read_state
@@ -56,8 +58,12 @@ def convert(command: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def tree(folder: Path) -> list[str]:
-    """Every file below a folder."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Every file below a folder but the logs."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and ".translate" not in path.parts
+    )
 
 
 def kept(image: np.ndarray, *colours: int) -> np.ndarray:
@@ -244,7 +250,7 @@ def test_a_model_without_domains_takes_none(negative: Make, convert: Run, source
 def test_a_model_of_domains_takes_no_direction(labeled: Make) -> None:
     for direction in ("AtoB", "BtoA"):
         with pytest.raises(UserError, match=f"direction={direction}: this model translates into domains"):
-            Translator(labeled(*LIGHTS).model, torch.device("cpu"), direction=direction)
+            TorchEngine(labeled(*LIGHTS).engine.model, torch.device("cpu"), direction=direction)
 
 
 def test_a_domain_called_all_is_itself(labeled: Make, source: Path, output: Path) -> None:
@@ -276,7 +282,8 @@ def test_an_image_needs_exactly_one_domain(labeled: Make, source: Path) -> None:
 @pytest.mark.parametrize("words", ["green", ["green"], ("green",)])
 def test_one_domain_needs_no_list(labeled: Make, source: Path, output: Path, words: Any) -> None:
     report = labeled(*LIGHTS).convert_folder(source, output, to=words)
-    assert sorted(report.converted) == [output / "a.png", output / "deep" / "b.png"]
+    assert report.converted == 2
+    assert tree(output) == ["a.png", "deep/b.png"]
     assert_kept(output / "a.png", source / "a.png", 1)
 
 
@@ -378,20 +385,21 @@ def test_attributes_that_cannot_be_had_together(
 def test_each_domain_goes_on_for_itself(labeled: Make, convert: Run, source: Path, output: Path) -> None:
     model = labeled(*LIGHTS)
     model.convert_folder(source, output, to=["red", "blue"])
-    (output / "red" / "a.png").write_text("mine")
+    (output / "red" / "a.png").write_text("changed")
     (output / "blue" / "deep" / "b.png").unlink()
     dry = convert(model, source, output, "--to", "all", "--dry-run")
     assert dry.out.splitlines() == [
+        f"{source / 'a.png'} -> {output / 'red' / 'a.png'}",
         f"{source / 'a.png'} -> {output / 'green' / 'a.png'}",
         f"{source / 'deep' / 'b.png'} -> {output / 'green' / 'deep' / 'b.png'}",
         f"{source / 'deep' / 'b.png'} -> {output / 'blue' / 'deep' / 'b.png'}",
-        "3 to convert, 3 in OUTPUT already",
+        "4 to convert (3 new, 1 changed), 2 in OUTPUT already",
     ]
     assert not (output / "green").exists()
     ran = convert(model, source, output, "--to", "all")
     assert ran.code == 0
-    assert "3 converted, 3 skipped, 0 failed" in ran.out
-    assert (output / "red" / "a.png").read_text() == "mine"
+    assert "4 converted, 2 skipped, 0 failed" in ran.out
+    assert_kept(output / "red" / "a.png", source / "a.png", 0)
     assert "6 converted, 0 skipped" in convert(model, source, output, "--to", "all", "--overwrite").out
     assert_kept(output / "red" / "a.png", source / "a.png", 0)
 
@@ -426,16 +434,12 @@ def test_the_progress_hears_of_every_domain(labeled: Make, source: Path, output:
     (output / "red").mkdir(parents=True)
     (output / "red" / "a.png").touch()
     seen = []
-    labeled(*LIGHTS).convert_folder(
-        source,
-        output,
-        to="all",
-        progress=lambda report: seen.append(
-            (len(report.converted) + len(report.skipped) + len(report.failures), len(report.skipped))
-        ),
+    report = labeled(*LIGHTS).convert_folder(
+        source, output, to="all", progress=lambda report: seen.append((report.finished, report.total))
     )
-    assert [count for count, _ in seen] == list(range(1, 10))
-    assert seen[-1] == (9, 1)
+    # The file that was there, the bad image in three domains at once, and five results.
+    assert sorted(seen) == [(1, 9), *((count, 9) for count in range(4, 10))]
+    assert (report.converted, report.failed) == (5, 2)
 
 
 # --- the comparison ---
@@ -466,7 +470,9 @@ def test_one_domain_titles_its_column(labeled: Make, source: Path, output: Path)
 
 
 def test_the_sheet_leaves_a_blank_where_a_domain_was_there_already(labeled: Make, source: Path, output: Path) -> None:
-    labeled(*LIGHTS).convert_folder(source / "a.png", output, to=["red", "blue"])
+    (source / "deep" / "b.png").rename(source.parent / "b.png")
+    labeled(*LIGHTS).convert_folder(source, output, to=["red", "blue"])
+    (source.parent / "b.png").rename(source / "deep" / "b.png")
     labeled(*LIGHTS).convert_folder(source, output, to=["red", "blue"], compare=True)
     sheet = read_image(output / "comparison.png")
     # Only deep/b.png was left to do, so that it is alone on the sheet.
@@ -655,4 +661,4 @@ def test_a_configuration_of_before_domains_still_loads(model_folder: Callable[..
     edit(path, lambda config: config.pop("domains"))
     model = read_model(path)
     assert model.domains is None
-    assert Translator(model, torch.device("cpu"))(np.zeros((8, 8, 3), np.uint8)).shape == (8, 8, 3)
+    assert Translator(TorchEngine(model, torch.device("cpu")))(np.zeros((8, 8, 3), np.uint8)).shape == (8, 8, 3)

@@ -12,9 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from translate.conversion.torch_engine import TorchEngine
 from translate.conversion.translator import Translator
 from translate.errors import UserError
-from translate.model import CONFIG, WEIGHTS, find_model, read_model
+from translate.model import read_model
+from translate.model_folder import CONFIG, WEIGHTS, find_model
 from translate.pixels import Side
 
 MakeFolder = Callable[..., Path]
@@ -52,7 +54,7 @@ def test_no_part_of_the_discriminator_is_needed(model_folder: MakeFolder) -> Non
 def test_a_model_trained_in_double_precision_translates(model_folder: MakeFolder) -> None:
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     outputs = [
-        Translator(read_model(model_folder(double=double)), torch.device("cpu"))(image).astype(int)
+        Translator(TorchEngine(read_model(model_folder(double=double)), torch.device("cpu")))(image).astype(int)
         for double in (False, True)
     ]
     np.testing.assert_allclose(outputs[1], outputs[0], atol=1)

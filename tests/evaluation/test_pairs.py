@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from translate.conversion.translator import Translator
+from translate.conversion.torch_engine import TorchEngine
 from translate.data.image import write_image
 from translate.errors import UserError
 from translate.evaluation.pairs import evaluate_pairs
@@ -23,6 +23,17 @@ GREY = Side(1, "uint8", 0, 255)
 SETTINGS = {"dropout_at_test": False, "data": {}}
 
 
+class Function(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
+
+
 class Negative(Method):
     """Turns every pixel into its negative."""
 
@@ -33,7 +44,10 @@ class Negative(Method):
     def play(self, batch: Any, step: Any) -> Iterator[Turn]:
         raise NotImplementedError
 
-    def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
+    def translator(self, *, back: bool = False) -> nn.Module:
+        return Function(self.paint_back if back else self.paint)
+
+    def paint(self, source: Tensor) -> Tensor:
         return -source
 
     def show(self, batch: Any) -> dict[str, Tensor]:
@@ -43,18 +57,20 @@ class Negative(Method):
 class BothWays(Negative):
     """There every image is black; back it is its negative."""
 
-    def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
+    is_reversible = True
+
+    def paint(self, source: Tensor) -> Tensor:
         return torch.full_like(source, -1)
 
-    def translate_back(self, target: Tensor) -> Tensor:
+    def paint_back(self, target: Tensor) -> Tensor:
         return -target
 
 
-def translator_of(method: Method, source: Side = COLOR, target: Side = COLOR, **options: Any) -> Translator:
-    return Translator(Model(method, source, target, None, SETTINGS, 0), torch.device("cpu"), **options)
+def translator_of(method: Method, source: Side = COLOR, target: Side = COLOR, **options: Any) -> TorchEngine:
+    return TorchEngine(Model(method, source, target, None, SETTINGS, 0), torch.device("cpu"), **options)
 
 
-def negative() -> Translator:
+def negative() -> TorchEngine:
     return translator_of(Negative())
 
 
@@ -114,7 +130,7 @@ def test_images_are_resized_as_in_training_but_not_augmented(pairs: Callable[...
 
 def test_without_a_comparable_input_there_is_no_baseline(pairs: Callable[..., dict[str, Any]]) -> None:
     class Repeating(Negative):
-        def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
+        def paint(self, source: Tensor) -> Tensor:
             return -source.expand(-1, 3, -1, -1)
 
     evaluation = evaluate_pairs(translator_of(Repeating(), GREY, COLOR), pairs(channels_a=1))
@@ -133,7 +149,7 @@ def test_translating_back_compares_with_the_source(
 
 def test_translating_back_takes_images_of_the_target_side(pairs: Callable[..., dict[str, Any]]) -> None:
     class ToGrey(BothWays):
-        def translate_back(self, target: Tensor) -> Tensor:
+        def paint_back(self, target: Tensor) -> Tensor:
             return -target.mean(1, keepdim=True)
 
     translator = translator_of(ToGrey(), GREY, COLOR, direction="BtoA")

@@ -1,163 +1,50 @@
 """Converting a folder: every image, the tree mirrored, a bad file never stops the others."""
 
-import json
-import re
-import unicodedata
+import errno
+import os
+import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from translate import memory
+from translate.conversion.formats import fit_format
+from translate.conversion.manifest import Manifest, result_key
+from translate.conversion.plan import FAILURES, Format, Plan, Shard, make_plan
+from translate.conversion.reading import AHEAD, Picture, Special, Unreadable, load, read_ahead, reason_of
+from translate.conversion.report import Report
+from translate.conversion.survey import Survey, remove_leftovers, survey
 from translate.conversion.translator import Translator
-from translate.data.image import EXTENSIONS, TYPES, ImageError, can_hold, list_images, read_image, write_image
+from translate.data.containers import FileBytes
+from translate.data.image import (
+    TIFF,
+    Header,
+    ImageError,
+    Metadata,
+    iterate_pages,
+    read_metadata,
+    write_image,
+    write_pages,
+)
+from translate.data.tiff import TiffReader, write_tiff_strips
 from translate.errors import UserError
-from translate.files import write_text
-from translate.picture import title_row, to_display
-from translate.pixels import Side
 
-Format = Literal["keep", "png", "jpeg", "webp", "tiff"]
-FORMATS: dict[str, str | None] = {"keep": None, "png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
-FAILURES = "failures.jsonl"
+if TYPE_CHECKING:
+    from translate.conversion.sheet import Sheet
+
 COMPARISON = "comparison.png"
-COMPARED = 12
-AHEAD = 8
-"""Images read before they are needed, and results waiting to be written."""
-
-
-@dataclass
-class Report:
-    """What became of a folder.
-
-    Attributes:
-        converted: outputs written.
-        skipped: outputs that were there already.
-        failures: (input, reason) of every image that could not be converted.
-        comparison: the before/after picture, if one was asked for.
-        progress: called with the report after every image.
-    """
-
-    converted: list[Path] = field(default_factory=list)
-    skipped: list[Path] = field(default_factory=list)
-    failures: list[tuple[Path, str]] = field(default_factory=list)
-    comparison: Path | None = None
-    progress: Callable[["Report"], None] = field(default=lambda report: None, repr=False)
-
-    def add_converted(self, output: Path) -> None:
-        """Take in an output that was written."""
-        self.converted.append(output)
-        self.progress(self)
-
-    def add_skipped(self, output: Path) -> None:
-        """Take in an output that was there already."""
-        self.skipped.append(output)
-        self.progress(self)
-
-    def add_failure(self, failed: Path, reason: object) -> None:
-        """Take in an input that could not be converted."""
-        self.failures.append((failed, str(reason)))
-        self.progress(self)
-
-
-@dataclass(frozen=True)
-class Task:
-    """One image to convert. `output` has the extension that was asked for, or the input's."""
-
-    input: Path
-    output: Path
-    domain: str | None = None
-
-
-def plan(
-    input_path: Path,
-    output: Path,
-    *,
-    format: Format = "keep",
-    channels: int | None = None,
-    domains: Sequence[str] = (),
-) -> list[Task]:
-    """What would be converted into what: the images of a folder, or one image into a file or a folder.
-
-    Several `domains` become a folder each in `output`. `channels` of the results, where known, settle the extension
-    of those that the input's format cannot hold.
-
-    Raises:
-        UserError: there is nothing to convert, output lies in input, or two inputs would become one output, or two
-            domains one folder.
-    """
-    if format not in FORMATS:
-        raise UserError(f"--format {format} is not one of {', '.join(FORMATS)}")
-    suffix = FORMATS[format]
-    if not input_path.exists():
-        raise UserError(f"INPUT {input_path} does not exist: give an image or a folder of images")
-    if len(domains) > 1:
-        if output.suffix.lower() in EXTENSIONS:
-            raise UserError(f"OUTPUT {output} is one image, but {len(domains)} domains were asked for: give a folder")
-        return [
-            task
-            for domain, place in _places(domains, output).items()
-            for task in plan(input_path, place, format=format, channels=channels, domains=[domain])
-        ]
-    domain = domains[0] if domains else None
-    if input_path.is_file():
-        is_named = output.suffix.lower() in EXTENSIONS
-        target = output if is_named else output / input_path.name
-        named = target if is_named or suffix is None else target.with_suffix(suffix)
-        return [Task(input_path, _settled(named, channels), domain)]
-    if output.is_file():
-        raise UserError(f"OUTPUT {output} is a file, but INPUT {input_path} is a folder: give a folder")
-    inside = output.resolve()
-    if inside == input_path.resolve() or input_path.resolve() in inside.parents:
-        raise UserError(
-            f"OUTPUT {output} lies in INPUT {input_path}, where outputs would become inputs: use another folder"
-        )
-    names = list_images(input_path)
-    if not names:
-        raise UserError(f"INPUT {input_path} holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
-    tasks = [
-        Task(input_path / name, _settled(output / (name.with_suffix(suffix) if suffix else name), channels), domain)
-        for name in names
-    ]
-    inputs: dict[Path, Path] = {}
-    for task in tasks:
-        if task.output in inputs:
-            raise UserError(
-                f"{inputs[task.output]} and {task.input} would both become {task.output}: use --format keep"
-            )
-        inputs[task.output] = task.input
-    return tasks
-
-
-def _places(domains: Sequence[str], output: Path) -> dict[str, Path]:
-    """The folder of each domain in `output`: its name, with `_` for what no folder can be called everywhere."""
-    places: dict[str, Path] = {}
-    takers: dict[str, str] = {}
-    for domain in domains:
-        name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", domain)
-        if not name.strip(".") or name == FAILURES or Path(name).suffix.lower() in EXTENSIONS:
-            name += "_"  # neither `..` nor what looks like a file
-        taker = takers.setdefault(unicodedata.normalize("NFC", name).casefold(), domain)  # as disks compare names
-        if taker != domain:
-            raise UserError(
-                f"the domains {taker!r} and {domain!r} would both become the folder {output / name}: ask for one at a "
-                "time, each with its own OUTPUT"
-            )
-        places[domain] = output / name
-    return places
-
-
-def _settled(path: Path, channels: int | None) -> Path:
-    """`path`, with another extension where its own holds results of `channels` in no pixel type."""
-    suffix = path.suffix.lower()
-    if channels is None or suffix not in EXTENSIONS:
-        return path
-    with_alpha = (channels, 4) if channels == 3 else (channels,)
-    if any(can_hold(suffix, dtype, count) for dtype in TYPES for count in with_alpha):
-        return path
-    return path.with_suffix(".png" if can_hold(".png", "uint8", channels) else ".tif")
+RESULTS = 1
+"""Raised when the same model and options make other results than before, so that these are made again."""
+MEMORY_SHARE = 0.25
+"""Of the available memory, what images take that are read ahead or wait to be written, or one large image."""
+NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors after which nothing more can be written."""
 
 
 def convert_folder(
@@ -170,170 +57,409 @@ def convert_folder(
     batch_size: int | None = None,
     overwrite: bool = False,
     compare: bool = False,
+    shard: str | tuple[int, int] | Shard | None = None,
     progress: Callable[[Report], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Report:
-    """Convert every image below `input_path` into the same place below `output`; see `plan` for the names.
+    """Convert every image and video below `input_path` into the same place below `output`, or a single one.
 
-    `to` names the domains of a multi-domain model, as `Domains.requests` takes them; several get a folder each.
-    Images of one size are run together. Pixel type and transparency stay; a result that the input's format cannot
-    hold (RGB from a `.pgm`, say) is written as `.png`, or else as `.tif`. Images whose output exists are left alone
-    unless `overwrite`. `progress` is called after every image.
+    Names: the tree is mirrored and names are kept. Hidden files and `__MACOSX` are left out. With `format` `keep` the
+    extension stays, except where files of it cannot hold as many channels as the model makes: `.pgm` and `.ppm` are
+    exchanged, others become `.tif`. A single image goes into the folder `output`, or into the file `output` if that
+    has the extension of an image.
+
+    Pixels: type, size and transparency stay; EXIF orientation is applied; ICC profile and resolution are kept. Where
+    `format` is given, or a single output is named with another extension, what the format cannot hold is changed: 16
+    bits become 8 over their full range; floats in the range that the model knows become 16 bits in `.png` and 8 in
+    `.jpg` and `.webp`; `.jpg` drops transparency. With `keep` an image that its own extension cannot hold (16-bit
+    PNG data in `a.jpg`) is a failure. All pages of a TIFF are converted. An uncompressed or tiled TIFF that is large
+    beside the memory is read, translated and written in strips. Videos stay videos.
+
+    Going on: `output/.translate` remembers how each output was made. An output is left alone if input (by size and
+    time of change), model, domain, `resize`, `format` and its own size are as they were, and made again otherwise.
+    Files there that this function did not make are never overwritten without `overwrite`, and reported as failures.
+    Every output appears under its name when it is complete; a killed run goes on where it was. A single image keeps
+    no such record: an existing output is left alone unless `overwrite`.
+
+    Failures: an input that fails for whatever reason stops no other; all stand in `output/failures.jsonl`, at once.
+
+    Args:
+        translator: what to convert with, see `translate.load`.
+        input_path: an image, a video, or a folder of them.
+        output: a folder, or a file for a single input.
+        to: domains of a multi-domain model, as `Domains.requests` takes them; several get a folder each.
+        format: `keep`, `png`, `jpeg`, `webp` or `tiff`.
+        batch_size: images of one size, type and domain run together; None is 1 on the CPU and 8 on a GPU.
+        overwrite: convert everything again, over whatever is there.
+        compare: also write `comparison.png` with the first 12 images beside their results.
+        shard: `"I/N"` or `(I, N)`: only part I (from 1) of N, chosen by a hash of each name. Runs of different parts
+            may share `output`; each has its own `failures-I-of-N.jsonl`.
+        progress: called with the report after every output.
+        stop: asked between batches; when true, what is finished is written and the report says that it stopped.
 
     Raises:
-        UserError: see `plan`; or nothing more can be written (disk full, no permission). Finished outputs stay.
+        UserError: there is nothing to convert, inputs would share an output, an option is wrong; or nothing more can
+            be written (disk full, no permission). Finished outputs stay.
     """
-    domains = translator.requests(to)
-    tasks = plan(input_path, output, format=format, channels=translator.target.channels, domains=domains)
+    prepared = prepare(translator, input_path, output, to=to, format=format, overwrite=overwrite, shard=shard)
     report = Report() if progress is None else Report(progress=progress)
-    folder = output if input_path.is_dir() or len(domains) > 1 else tasks[0].output.parent
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"--batch-size {batch_size} is not at least 1")
+    conversion = _Conversion(
+        translator, prepared, report, batch_size or translator.engine.default_batch_size, overwrite, compare, stop
+    )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        sheet: dict[Path, dict[str, np.ndarray]] = {}
-        with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as writers:
-            writing: deque[tuple[Task, Future[Path]]] = deque()
-            for group in _batches(
-                _read_ahead(readers, _unfinished(tasks, overwrite, report)),
-                batch_size or (1 if translator.device.type == "cpu" else 8),
-                report,
-            ):
-                for task, image, result in _run(translator, group, report):
-                    if compare and (len(sheet) < COMPARED or task.input in sheet):
-                        row = sheet.setdefault(task.input, {"": _displayed(image, translator.source)})
-                        row[task.domain or "output"] = _displayed(result, translator.target)
-                    writing.append((task, writers.submit(_write, task, result)))
-                while len(writing) > AHEAD:
-                    _collect(writing.popleft(), report)
-            for written in writing:
-                _collect(written, report)
-        report.failures = list(dict.fromkeys(report.failures))  # an image fails for every domain alike
-        comparison = folder / COMPARISON
-        while comparison in {task.output for task in tasks}:
-            comparison = comparison.with_stem(f"{comparison.stem}_sheet")
-        report.comparison = _write_comparison(comparison, list(sheet.values())) if sheet else None
-        if report.failures or input_path.is_dir():
-            _write_failures(folder / FAILURES, report)
+        conversion.run()
     except OSError as error:
+        conversion.save_the_rest()
         raise UserError(
-            f"OUTPUT {output} cannot be written: {error.strerror or error}. {len(report.converted)} images are done "
-            "and stay; the same command goes on with the others"
+            f"OUTPUT {output} cannot be written: {error.strerror or error}. {report.converted} images are done and "
+            "stay; the same command goes on with the others"
         ) from error
+    finally:
+        conversion.close()
+        report.seconds = time.perf_counter() - report.begun
     return report
 
 
-def _unfinished(tasks: Iterable[Task], overwrite: bool, report: Report) -> Iterator[Task]:
-    for task in tasks:
-        if not overwrite and task.output.exists():
-            report.add_skipped(task.output)
-        else:
-            yield task
+@dataclass
+class Prepared:
+    """What is to be done, before anything is.
+
+    Attributes:
+        plan: what becomes what.
+        manifest: what OUTPUT remembers; None for a single input.
+        keys: of model and options, by domain.
+        survey: what is left to do.
+        shard: the part that this run is of.
+    """
+
+    plan: Plan
+    manifest: Manifest | None
+    keys: dict[str | None, str]
+    survey: Survey
+    shard: Shard | None
 
 
-def _read_ahead(readers: ThreadPoolExecutor, tasks: Iterable[Task]) -> Iterator[tuple[Task, np.ndarray | ImageError]]:
-    def read(task: Task) -> np.ndarray | ImageError:
+def prepare(
+    translator: Translator,
+    input_path: Path,
+    output: Path,
+    *,
+    to: str | Sequence[str] = (),
+    format: Format = "keep",
+    overwrite: bool = False,
+    shard: str | tuple[int, int] | Shard | None = None,
+) -> Prepared:
+    """Find out what there is to do, and write nothing; arguments and errors of `convert_folder`."""
+    part = Shard.parse(shard)
+    domains = translator.requests(to)
+    plan = make_plan(input_path, output, format=format, channels=translator.target.channels, domains=domains)
+    fingerprint = translator.engine.info.fingerprint
+    keys = {
+        domain: result_key(version=RESULTS, model=fingerprint, domain=domain, resize=translator.resize, format=format)
+        for domain in plan.places
+    }
+    try:
+        manifest = Manifest(plan.output) if plan.is_folder else None
+        found = survey(plan, manifest, keys, shard=part, overwrite=overwrite)
+    except OSError as error:
+        raise UserError(f"OUTPUT {output} cannot be read: {error.strerror or error}") from error
+    return Prepared(plan, manifest, keys, found, part)
+
+
+class _Stopped(BaseException):
+    """Somebody asked to stop within a video or a large image."""
+
+
+class _Conversion:
+    """A run: reading in threads, the network in this one, writing in threads."""
+
+    def __init__(
+        self,
+        translator: Translator,
+        prepared: Prepared,
+        report: Report,
+        batch_size: int,
+        overwrite: bool,
+        compare: bool,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.translator, self.report, self.batch_size, self.stop = translator, report, batch_size, stop
+        self.plan, self.manifest, self.keys = prepared.plan, prepared.manifest, prepared.keys
+        self.survey, self.shard, self.overwrite = prepared.survey, prepared.shard, overwrite
+        self.sheet: Sheet | None = _new_sheet() if compare else None
+        self.budget = int(MEMORY_SHARE * memory.available_memory())
+        workers = max(2, min(8, _cores()))
+        self.readers = ThreadPoolExecutor(workers, "read")
+        self.writers = ThreadPoolExecutor(workers, "write")
+        self.writing: deque[tuple[Picture, Future[bool]]] = deque()
+        self.made: set[Path] = set()
+
+    def run(self) -> None:
+        """Convert everything.
+
+        Raises:
+            OSError: nothing more can be written.
+        """
+        self._begin()
+        most_bytes = self.budget // (3 * self.batch_size + 2 * AHEAD)
+        inputs = read_ahead(self.readers, self.plan.folder, self.survey.jobs, most_bytes)
+        for group in self._batches(inputs):
+            if self._is_stopped():
+                break
+            self._run(group)
+        self._collect(0)
+        if self.sheet:
+            self.report.comparison = self._write_sheet(self.sheet)
+
+    def save_the_rest(self) -> None:
+        """Count what could still be written after an error."""
+        for _, written in self.writing:
+            try:
+                self.report.add_converted(replaced=written.result())
+            except Exception:  # the first error is the one to tell
+                continue
+
+    def close(self) -> None:
+        """Give back threads and files."""
+        self.readers.shutdown(wait=False, cancel_futures=True)
+        self.writers.shutdown(wait=False, cancel_futures=True)
+        if self.manifest is not None:
+            self.manifest.close()
+
+    def _begin(self) -> None:
+        plan, report, found, shard = self.plan, self.report, self.survey, self.shard
+        plan.output.mkdir(parents=True, exist_ok=True)
+        if plan.is_folder or plan.renamed is None:
+            part = "" if shard is None else f"-{shard.index}-of-{shard.count}"
+            report.file = plan.output / FAILURES.replace(".", f"{part}.")
+        if self.manifest is not None:
+            assert report.file is not None
+            self.manifest.open(shard)
+            report.file.unlink(missing_ok=True)
+        remove_leftovers(found.leftovers)
+        report.total = found.done + found.pending + len(found.foreign)
+        report.add_skipped(found.done)
+        for name, reason in plan.problems:
+            if shard is None or name in shard:
+                report.add_failure(plan.folder / name, reason, outputs=0)
+        for name, output in found.foreign:
+            report.add_failure(
+                plan.folder / name,
+                f"{plan.output / output} is there already and was not made by this tool: move it away, or use "
+                "--overwrite",
+                outputs=1,
+            )
+
+    def _batches(self, inputs: Iterable[Picture | Special | Unreadable]) -> Iterator[list[Picture]]:
+        """Group images of one shape, type and domains; what waits for company is bounded."""
+        groups: dict[tuple[object, ...], list[Picture]] = defaultdict(list)
+        for item in inputs:
+            if isinstance(item, Picture):
+                key = item.image.shape, str(item.image.dtype), item.job.domains
+                groups[key].append(item)
+                if len(groups[key]) == self.batch_size:
+                    yield groups.pop(key)
+                elif sum(map(len, groups.values())) > 2 * self.batch_size:
+                    yield groups.pop(max(groups, key=lambda other: len(groups[other])))
+            elif isinstance(item, Unreadable):
+                self.report.add_failure(self._path(item.job.name), item.reason, outputs=len(item.job.domains))
+            else:
+                if self._is_stopped():
+                    return
+                self._convert_special(item)
+        yield from groups.values()
+
+    def _run(self, group: list[Picture]) -> None:
+        for domain in group[0].job.domains:
+            if self._is_stopped():
+                return
+            for picture, result in self._translate(group, domain):
+                if self.sheet is not None and self.sheet.takes(picture.job.name):
+                    self.sheet.add(picture.job.name, "", picture.image, self.translator.source)
+                    self.sheet.add(picture.job.name, domain or "output", result, self.translator.target)
+                self.writing.append((picture, self.writers.submit(self._write, picture, domain, result)))
+            self._collect(max(AHEAD, self.batch_size))
+
+    def _translate(self, group: Sequence[Picture], domain: str | None) -> Iterator[tuple[Picture, np.ndarray]]:
+        """Translate a group; if one of its images fails, each on its own."""
         try:
-            return read_image(task.input)
-        except ImageError as error:
-            return error
+            results = self.translator.translate_batch([picture.image for picture in group], domain)
+        except Exception as error:  # no image may stop the others
+            if len(group) == 1:
+                self._fail(group[0], error)
+            else:
+                for picture in group:
+                    yield from self._translate([picture], domain)
+            return
+        yield from zip(group, results, strict=True)
 
-    waiting: deque[tuple[Task, Future[np.ndarray | ImageError]]] = deque()
-    for task in tasks:
-        waiting.append((task, readers.submit(read, task)))
-        if len(waiting) > AHEAD:
-            first, image = waiting.popleft()
-            yield first, image.result()
-    for first, image in waiting:
-        yield first, image.result()
+    def _collect(self, most: int) -> None:
+        """Wait until at most so many results are still to be written."""
+        while len(self.writing) > most:
+            picture, written = self.writing[0]
+            try:
+                replaced = written.result()
+            except Exception as error:
+                self._raise_if_all_fail(error)
+                self._fail(picture, error)
+            else:
+                self.report.add_converted(replaced=replaced)
+            self.writing.popleft()
+
+    def _write(self, picture: Picture, domain: str | None, result: np.ndarray) -> bool:
+        def write(path: Path) -> None:
+            write_image(path, self._fitted(result, path), picture.metadata)
+
+        return self._make(picture, domain, write)
+
+    def _make(self, source: Picture | Special, domain: str | None, write: Callable[[Path], object]) -> bool:
+        """Let `write` make an output, and remember it; whether it took the place of one of another model."""
+        output = self.plan.output_of(source.job.name, domain)
+        path = self.plan.output / output
+        if path.parent not in self.made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.made.add(path.parent)
+        if self.manifest is None:
+            write(path)
+            return False
+        self.manifest.begin(output)
+        write(path)
+        key, before = self.keys[domain], self.manifest.records.get(output)
+        self.manifest.finish(output, key=key, stamp=source.stamp, written=path.stat().st_size)
+        return before is not None and before.key not in (None, key)
+
+    def _fitted(self, image: np.ndarray, path: Path) -> np.ndarray:
+        return fit_format(image, path.suffix.lower(), self.translator.target, adapt=self.plan.adapts)
+
+    # --- what is converted on its own ---
+
+    def _convert_special(self, item: Special) -> None:
+        path, header = self._path(item.job.name), item.header
+        if header is not None and header.pages == 1 and not self._goes_in_strips(header, path):
+            self._collect(0)
+            try:
+                picture = load(path, item.job, item.stamp)
+            except Exception as error:
+                self.report.add_failure(path, reason_of(error), outputs=len(item.job.domains))
+                return
+            self._run([picture])
+            self._collect(0)
+            return
+        for domain in item.job.domains:
+            if self._is_stopped():
+                return
+            try:
+                replaced = self._make(item, domain, self._writer(item, path, domain))
+            except _Stopped:
+                return
+            except Exception as error:
+                self._raise_if_all_fail(error)
+                self._fail(item, error)
+            else:
+                self.report.add_converted(replaced=replaced)
+
+    def _goes_in_strips(self, header: Header, path: Path) -> bool:
+        """Whether an image is large beside the memory, with its floats, and can be read and written in strips."""
+        suffixes = {path.suffix.lower(), Path(self.plan.written_as(path.name)).suffix.lower()}
+        if header.height is None or header.width is None or not suffixes <= TIFF:
+            return False
+        channels = (header.channels or 4) + self.translator.target.channels
+        itemsize = {"uint8": 1, "uint16": 2}.get(header.dtype or "", 4)
+        if header.height * header.width * channels * (itemsize + 4) <= self.budget:
+            return False
+        try:
+            with TiffReader(path) as reader:
+                return reader.is_random_access
+        except ImageError:  # a palette, say
+            return False
+
+    def _writer(self, item: Special, path: Path, domain: str | None) -> Callable[[Path], object]:
+        """What makes an output of a video, of several pages, or of a huge image."""
+        header = item.header
+        if header is None:
+            return lambda output: self._write_video(path, output, domain)
+        if header.pages > 1:
+            return lambda output: self._write_pages(path, output, domain, header.pages)
+        return lambda output: self._write_strips(path, output, domain)
+
+    def _write_video(self, path: Path, output: Path, domain: str | None) -> None:
+        from translate.conversion.video import convert_video
+
+        convert_video(lambda frames: self._go_on(frames, domain), path, output, batch_size=self.batch_size)
+
+    def _write_pages(self, path: Path, output: Path, domain: str | None, count: int) -> None:
+        if output.suffix.lower() not in TIFF:
+            raise ImageError(f"has {count} pages, which {output.suffix} files cannot hold: use --format tiff")
+        pages = (self._fitted(self._go_on([page], domain)[0], output) for page in iterate_pages(path))
+        write_pages(output, pages, _metadata(path), count=count)
+
+    def _write_strips(self, path: Path, output: Path, domain: str | None) -> None:
+        with TiffReader(path) as reader:
+            strips = self._checked(self.translator.translate_strips(reader, domain))
+            first = next(strips)
+            height, width, _ = reader.shape
+            shape = height, width, first.shape[2]
+            write_tiff_strips(output, chain([first], strips), shape, str(first.dtype), reader.metadata)
+
+    def _is_stopped(self) -> bool:
+        self.report.stopped = self.report.stopped or self.stop()
+        return self.report.stopped
+
+    def _go_on(self, images: list[np.ndarray], domain: str | None) -> list[np.ndarray]:
+        if self._is_stopped():
+            raise _Stopped
+        return self.translator.translate_batch(images, domain)
+
+    def _checked(self, strips: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for strip in strips:
+            if self._is_stopped():
+                raise _Stopped
+            yield strip
+
+    # --- what goes wrong ---
+
+    def _fail(self, source: Picture | Special, error: Exception) -> None:
+        """Report an output that cannot be made; an input that fails for every domain alike is told once."""
+        reason = f"cannot be written: {error.strerror or error}" if isinstance(error, OSError) else reason_of(error)
+        if reason in source.reasons:
+            self.report.advance(1)
+            return
+        source.reasons.add(reason)
+        self.report.add_failure(self._path(source.job.name), reason, outputs=1)
+
+    def _raise_if_all_fail(self, error: Exception) -> None:
+        """Go no further where every other output would fail too."""
+        if isinstance(error, OSError) and (error.errno in NO_MORE or not os.access(self.plan.output, os.W_OK)):
+            raise error
+
+    def _path(self, name: str) -> Path:
+        return self.plan.folder / name
+
+    def _write_sheet(self, sheet: "Sheet") -> Path:
+        plan = self.plan
+        taken = {plan.written_as(file) for file in plan.tree.get("", [])} | {key.split("/")[0] for key in plan.tree}
+        known = {} if self.manifest is None else self.manifest.records
+        path = plan.output / COMPARISON
+        while path.name in taken or (path.exists() and path.name not in known and not self.overwrite):
+            path = path.with_stem(f"{path.stem}_sheet")
+        if self.manifest is not None:
+            self.manifest.begin(path.name)
+        sheet.write(path)
+        return path
 
 
-def _batches(
-    images: Iterable[tuple[Task, np.ndarray | ImageError]], batch_size: int, report: Report
-) -> Iterator[list[tuple[Task, np.ndarray]]]:
-    """Group images of one shape, type and domain; what waits for company is bounded."""
-    groups: dict[tuple[object, ...], list[tuple[Task, np.ndarray]]] = defaultdict(list)
-    for task, image in images:
-        if isinstance(image, ImageError):
-            report.add_failure(task.input, image)
-            continue
-        key = image.shape, str(image.dtype), task.domain
-        groups[key].append((task, image))
-        if len(groups[key]) == batch_size:
-            yield groups.pop(key)
-        elif sum(map(len, groups.values())) > 2 * batch_size:
-            yield groups.pop(max(groups, key=lambda other: len(groups[other])))
-    yield from groups.values()
+def _new_sheet() -> "Sheet":
+    from translate.conversion.sheet import Sheet  # imports what converting alone does not need
+
+    return Sheet()
 
 
-def _run(
-    translator: Translator, group: Sequence[tuple[Task, np.ndarray]], report: Report
-) -> Iterator[tuple[Task, np.ndarray, np.ndarray]]:
-    """Translate a group; if one of its images does not suit the model, each on its own."""
-    try:
-        results = translator.translate_batch([image for _, image in group], group[0][0].domain)
-    except ImageError as error:
-        if len(group) == 1:
-            report.add_failure(group[0][0].input, error)
-        else:
-            for member in group:
-                yield from _run(translator, [member], report)
-        return
-    for (task, image), result in zip(group, results, strict=True):
-        yield task, image, result
+def _metadata(path: Path) -> Metadata:
+    with FileBytes(path) as data:
+        return read_metadata(data)
 
 
-def _write(task: Task, result: np.ndarray) -> Path:
-    path = task.output
-    dtype, channels = str(result.dtype), result.shape[2]
-    if not can_hold(path.suffix.lower(), dtype, channels):
-        path = path.with_suffix(".png" if can_hold(".png", dtype, channels) else ".tif")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, result)
-    return path
-
-
-def _collect(written: tuple[Task, Future[Path]], report: Report) -> None:
-    task, path = written
-    try:
-        report.add_converted(path.result())
-    except ImageError as error:
-        report.add_failure(task.input, error)
-
-
-def _write_failures(path: Path, report: Report) -> None:
-    if not report.failures:
-        path.unlink(missing_ok=True)
-        return
-    lines = (
-        json.dumps({"input": str(failed), "reason": reason}, ensure_ascii=False) for failed, reason in report.failures
-    )
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def _displayed(image: np.ndarray, side: Side) -> np.ndarray:
-    return to_display(image, *side.range_for(str(image.dtype)))
-
-
-def _write_comparison(path: Path, rows: Sequence[Mapping[str, np.ndarray]]) -> Path:
-    """A sheet of inputs and what became of them, each fitted into a square of at most 256 pixels."""
-    side = min(256, max(max(image.shape[:2]) for row in rows for image in row.values()))
-    titles = list(dict.fromkeys(title for row in rows for title in row))  # "" is the input: no domain is called so
-    per_line = min(max((6 if side > 128 else 8) // len(titles), 1), len(rows))
-    blank = np.full((side + 4, side + 4, 3), 255, np.uint8)
-    cells = [
-        np.concatenate([_fit(row[title], side) if title in row else blank for title in titles], axis=1) for row in rows
-    ]
-    cells += [np.full_like(cells[0], 255)] * (-len(cells) % per_line)
-    lines = [np.concatenate(cells[start : start + per_line], axis=1) for start in range(0, len(cells), per_line)]
-    headings = [title or "input" for title in titles] * per_line
-    write_image(path, np.concatenate([title_row(headings, lines[0].shape[1]), *lines]))
-    return path
-
-
-def _fit(image: np.ndarray, side: int) -> np.ndarray:
-    """The picture, scaled to touch a square of `side` pixels from inside, on white with a small margin."""
-    from translate.data.augmentation import resize_image
-
-    height, width = (max(1, round(length * side / max(image.shape[:2]))) for length in image.shape[:2])
-    cell = np.full((side + 4, side + 4, 3), 255, np.uint8)
-    top, left = 2 + (side - height) // 2, 2 + (side - width) // 2
-    cell[top : top + height, left : left + width] = resize_image(image, height, width)
-    return cell
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

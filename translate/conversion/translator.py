@@ -1,62 +1,75 @@
 """A trained model as a function of images: any size, any depth, same kind back."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import pad
 
+from translate.conversion.engine import Backend, Direction, Engine, OutOfMemoryError, Pixels, TileStatistics
 from translate.data.check import fits_channels, match_channels
 from translate.data.image import ImageError, read_image
-from translate.errors import UserError
-from translate.methods.method import refuse_domain
-from translate.model import Model, find_model, read_model
-from translate.pixels import FULL_RANGE, denormalize, normalize
+from translate.errors import UserError, check_choice
+from translate.pixels import FULL_RANGE, Side
 
 if TYPE_CHECKING:
-    from translate.conversion.folder import Report
+    from translate.conversion.report import Report
 
 Resize = Literal["native", "training"]
-Direction = Literal["AtoB", "BtoA"]
+Tile = int | Literal["auto", "off"]
+SMALLEST_TILE = 64
+LARGEST_TILE = 1024
+"""Tiles beyond it gain nothing: their borders are a small part already."""
+EXACT_TILES = 64
+"""Images of at most so many tiles get exact statistics unless told otherwise."""
+ROOMY = 4096
+"""Bytes per pixel that no generator needs: whether smaller images fit is not looked at closely."""
+MEMORY_SHARE = 0.5
+"""Of the free memory, what a network may take; reading, writing and other programs need some too."""
 
 
 class Translator:
-    """Translates images. Made by `translate.load`.
+    """Translates images. Made by `translate.load`; may be used from several threads.
 
     Attributes:
-        model: the method and what it was made from.
-        source: what the images to translate look like.
-        target: what they become.
-        device: where it runs.
+        engine: what runs the network.
         resize: `native` translates at the image's own size; `training` shrinks or enlarges it to the size the model
             was trained at, translates, and resizes the result back.
+        tile: `auto` translates images that do not fit into memory in tiles, a number images with a longer side, in
+            tiles of so many pixels per side; `off` none.
+        tile_statistics: `exact` or `sampled`, see `Engine.run_tiles`; None is exact up to 64 tiles.
     """
 
     def __init__(
-        self, model: Model, device: torch.device, *, resize: Resize = "native", direction: Direction | None = None
+        self,
+        engine: Engine,
+        *,
+        resize: Resize = "native",
+        tile: Tile = "auto",
+        tile_statistics: TileStatistics | None = None,
     ) -> None:
-        trained = model.settings["data"].get("direction", "AtoB")
-        if direction not in (None, "AtoB", "BtoA"):
-            raise UserError(f"direction={direction} is not one of AtoB, BtoA")
-        self.is_reversed = direction not in (None, trained)
-        if direction is not None and model.domains is not None:
-            raise UserError(
-                f"direction={direction}: this model translates into domains, in no direction; name a domain"
-            )
-        if self.is_reversed and not model.method.is_reversible:
-            raise UserError(
-                f"direction={direction}: this {type(model.method).__name__} model was trained {trained} and translates "
-                "one way alone; a CycleGAN translates both"
-            )
-        self.model = model
-        self.source, self.target = (model.target, model.source) if self.is_reversed else (model.source, model.target)
-        self.device = device
+        check_choice("resize", resize, get_args(Resize))
+        if tile not in ("auto", "off") and (not isinstance(tile, int) or tile < SMALLEST_TILE):
+            raise UserError(f"tile={tile} is not auto, off, or a number of pixels of at least {SMALLEST_TILE}")
+        if tile_statistics is not None:
+            check_choice("tile_statistics", tile_statistics, get_args(TileStatistics))
+        self.engine = engine
         self.resize: Resize = resize
-        model.method.to(device)
+        self.tile: Tile = tile
+        self.tile_statistics: TileStatistics | None = tile_statistics
+        self._asked, self._free = -math.inf, 0.0
+
+    @property
+    def source(self) -> Side:
+        """What the images to translate look like."""
+        return self.engine.info.source
+
+    @property
+    def target(self) -> Side:
+        """What they become."""
+        return self.engine.info.target
 
     def __call__(self, image: Any, domain: str | None = None) -> Any:
         """Translate one image: numpy (H, W, C) or (H, W) of uint8, uint16 or float32, a path, or a PIL image.
@@ -80,18 +93,13 @@ class Translator:
             return _through_pil(image, lambda pixels: self.translate_array(pixels, domain))
         raise UserError(f"cannot translate a {type(image).__name__}: give a numpy array, a path or a PIL image")
 
-    def use_settings(self, settings: dict[str, Any]) -> None:
-        """Translate with other settings than those of training: `norm_at_test`, `dropout_at_test`, `image_size`."""
-        self.model = replace(self.model, settings=settings)
-        self.model.apply_test_behaviour()
-
     def requests(self, words: str | Sequence[str]) -> list[str]:
         """What the domains asked for are called in the model, `all` spelled out; empty for a model without domains.
 
         Raises:
             UserError: a domain is missing, unknown, or asked of a model that has none.
         """
-        domains = self.model.domains
+        domains = self.engine.info.domains
         words = [words] if isinstance(words, str) else words
         if domains is None:
             if words:
@@ -113,92 +121,153 @@ class Translator:
         return convert_folder(self, Path(input_path), Path(output), **options)
 
     def translate_array(self, image: np.ndarray, domain: str | None = None) -> np.ndarray:
-        """Translate (H, W, C); transparency of RGBA pixels is kept as it is."""
+        """Translate (H, W, C); transparency is kept as it is."""
         return self.translate_batch([image], domain)[0]
 
     def translate_batch(self, images: Sequence[np.ndarray], domain: str | None = None) -> list[np.ndarray]:
-        """Translate images (H, W, C) of one size and pixel type in one pass; each result is as if it were alone.
+        """Translate images (H, W, C) of one size and pixel type; each result is as if it were alone.
+
+        What does not fit into memory together is run one by one, and what does not fit alone in tiles.
 
         Raises:
-            ImageError: an image does not suit the model.
+            ImageError: an image does not suit the model, or does not fit into memory with `tile` off.
         """
-        parts = [self._split_alpha(image) for image in images]
-        dtype = str(images[0].dtype)
-        source, target = self.source, self.target
-        low, high = source.range_for(dtype)
-        pixels = np.stack([part for part, _ in parts]).transpose(0, 3, 1, 2)
-        batch = normalize(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device), low, high)
-        output = self.translate_tensor(batch, domain)
-        low, high = target.range_for(dtype)
-        arrays = denormalize(output, dtype, low, high).transpose(0, 2, 3, 1)  # (B, H, W, C)
+        parts = [self._prepared(image) for image in images]
+        height, width = images[0].shape[:2]
+        outputs: Sequence[np.ndarray]
+        if self.resize == "training":
+            size = training_size(self.engine.info.settings, height, width)
+            pixels = [_resized(part, *size, labels=self.source.labels) for part, _ in parts]
+            outputs = [
+                _resized(output, height, width, labels=self.target.labels) for output in self._run(pixels, domain)
+            ]
+        else:
+            outputs = self._run([part for part, _ in parts], domain)
         return [
-            array if alpha is None else np.concatenate([array, alpha], axis=2)
-            for array, (_, alpha) in zip(arrays, parts, strict=True)
+            output if alpha is None else np.concatenate([output, alpha], axis=2)
+            for output, (_, alpha) in zip(outputs, parts, strict=True)
         ]
 
-    @torch.inference_mode()
-    def translate_tensor(self, batch: Tensor, domain: str | None = None) -> Tensor:
-        """Translate (B, C, H, W) in [-1, 1] of any size: padded by reflection to what the network takes, and cropped
-        back."""
-        height, width = batch.shape[2:]
+    def translate_strips(self, source: Pixels, domain: str | None = None) -> Iterator[np.ndarray]:
+        """Translate an image (H, W, C) that is never in memory as a whole: strips (rows, W, C) from top to bottom.
+
+        `source` is anything with a shape and a dtype of which slices of rows and columns can be taken. Channels are
+        as in `translate_batch`, except that a coloured image is never taken for a grey one.
+
+        Raises:
+            ImageError: the image does not suit the model, or the engine does not translate in tiles.
+        """
         if self.resize == "training":
-            batch = _resize(batch, *self._training_size(height, width), labels=self.source.labels)
-        return _resize(self._run(batch, domain), height, width, labels=self.target.labels)
+            raise ImageError(
+                "is too large to be resized in memory: use --resize native, or shrink it with another program"
+            )
+        if self.tile == "off":
+            raise ImageError("is too large to be translated in one piece: use --tile auto")
+        prepared = _Prepared(source, self._channels(source.shape[2], str(source.dtype)), self.source.channels)
+        top = 0
+        for strip in self._tiles(prepared, domain):
+            rows = slice(top, top + len(strip))
+            top = rows.stop
+            if not prepared.has_alpha or self.target.channels not in (1, 3):
+                yield strip
+            else:
+                yield np.concatenate([strip, source[rows, 0 : source.shape[1]][..., -1:]], axis=2)
 
-    def _run(self, batch: Tensor, domain: str | None) -> Tensor:
-        method = self.model.method
+    def needs_tiles(self, height: int, width: int) -> bool:
+        """Whether an image of this size is translated in tiles."""
+        if self.tile == "off":
+            return False
+        if self.tile != "auto":
+            return max(height, width) > self.tile
+        free = self._free_memory()
+        return height * width * ROOMY > free and self.engine.memory_for(height, width) > free
 
-        def translate(images: Tensor) -> Tensor:
-            if not self.is_reversed:
-                return method.translate(images, domain)
-            refuse_domain(domain)
-            return method.translate_back(images)
+    def _free_memory(self) -> float:
+        """Bytes that a network may take. Asked anew after a second: an answer takes as long as a small image."""
+        if time.monotonic() > self._asked + 1:
+            self._asked, self._free = time.monotonic(), MEMORY_SHARE * self.engine.free_memory()
+        return self._free
 
-        height, width = batch.shape[2:]
-        down, right = (max(-side % method.size_multiple, method.min_size - side) for side in (height, width))
-        padded = reflect(batch, down, right)
-        if not self.model.settings["dropout_at_test"]:
-            output = translate(padded)
-        else:
-            # One by one from the same seed: an image's result depends neither on its batch nor on chance.
-            outputs = []
-            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-                for image in torch.split(padded, 1):
-                    torch.manual_seed(self.model.settings["seed"])
-                    outputs.append(translate(image))
-            output = torch.cat(outputs)
-        return output[..., :height, :width]
+    def _run(self, images: Sequence[np.ndarray], domain: str | None) -> Sequence[np.ndarray]:
+        height, width = images[0].shape[:2]
+        if self.needs_tiles(height, width):
+            return [np.concatenate(list(self._tiles(image, domain))) for image in images]
+        try:
+            return list(self.engine.run(np.stack(images), domain))
+        except OutOfMemoryError:
+            pass
+        if len(images) > 1:
+            return [output for image in images for output in self._run([image], domain)]
+        if self.tile == "off":
+            raise ImageError(f"has {width}x{height} pixels, which do not fit into memory in one piece: use --tile auto")
+        return [np.concatenate(list(self._tiles(images[0], domain)))]
 
-    def _training_size(self, height: int, width: int) -> tuple[int, int]:
-        data = self.model.settings["data"]
-        augmentation = data.get("augmentation") or data["first"]["augmentation"]
-        size, mode = augmentation.get("load_size") or self.model.settings["image_size"], augmentation["resize"]
-        crop = augmentation.get("center_crop") or max(height, width)
-        seen_height, seen_width = min(height, crop), min(width, crop)  # what training brought to that size
-        if mode == "stretch":
-            return round(height * size / seen_height), round(width * size / seen_width)
-        if mode == "keep_aspect":
-            scale = size / min(seen_height, seen_width)
-            return round(height * scale), round(width * scale)
-        return height, width
+    def _tiles(self, source: Pixels, domain: str | None) -> Iterator[np.ndarray]:
+        """Strips of an image in tiles, smaller ones where memory does not suffice."""
+        height, width = source.shape[:2]
+        tile = self._first_tile()
+        count = -(-height // tile) * -(-width // tile)
+        statistics = self.tile_statistics or ("exact" if count <= EXACT_TILES else "sampled")
+        problem = self.engine.tiles_problem(statistics)
+        if problem is not None:
+            raise ImageError(f"has {width}x{height} pixels, which do not fit into memory in one piece; {problem}")
+        has_begun = False
+        while True:
+            try:
+                for strip in self.engine.run_tiles(source, domain, tile=tile, statistics=statistics):
+                    has_begun = True
+                    yield strip
+                return
+            except OutOfMemoryError:
+                if has_begun or tile // 2 < SMALLEST_TILE:
+                    raise ImageError(
+                        f"needs more memory than there is, even in tiles of {tile} pixels: close other programs, or "
+                        f"use a smaller --tile"
+                    ) from None
+            tile //= 2
 
-    def _split_alpha(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Pixels as the model takes them, and the transparency that goes around it."""
+    def _first_tile(self) -> int:
+        if isinstance(self.tile, int):
+            return self.tile
+        tile, free = LARGEST_TILE, self._free_memory()
+        while tile // 2 >= SMALLEST_TILE and self.engine.memory_for(2 * tile, 2 * tile) > free:  # with its border
+            tile //= 2
+        return tile
+
+    def _channels(self, found: int, dtype: str, *, is_grey: bool = False) -> int:
+        """The channels of an image that are pixels, in front of its transparency."""
         wanted = self.source.channels
+        pixels = found - 1 if found in (2, 4) and wanted != found else found
+        if dtype not in FULL_RANGE or not fits_channels(pixels, wanted) or (pixels > wanted and not is_grey):
+            remedy = ": convert it to grey first" if (pixels, wanted) == (3, 1) else ""
+            raise ImageError(f"has {pixels} channels, but the model translates images of {wanted}{remedy}")
+        return pixels
+
+    def _prepared(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Pixels as the model takes them, and the transparency that goes around it."""
         dtype = str(image.dtype)
         if dtype not in FULL_RANGE or image.ndim != 3 or not image.size:
             raise ImageError(
                 f"has {dtype} pixels of shape {image.shape}; supported are (H, W, C) of {', '.join(FULL_RANGE)}"
             )
-        alpha = image[..., 3:] if image.shape[2] == 4 and wanted != 4 else None
-        pixels = image if alpha is None else image[..., :3]
-        found = pixels.shape[2]
-        is_grey = found == 3 and bool((pixels == pixels[..., :1]).all())
-        if not fits_channels(found, wanted) or (found == 3 and wanted == 1 and not is_grey):
-            remedy = ": convert it to grey first" if (found, wanted) == (3, 1) else ""
-            raise ImageError(f"has {found} channels, but the model translates images of {wanted}{remedy}")
-        pixels = pixels[..., :1] if is_grey and wanted == 1 else match_channels(pixels, wanted)
-        return pixels, alpha if self.target.channels == 3 else None
+        wanted, colors = self.source.channels, image[..., :3]
+        is_grey = wanted == 1 and image.shape[2] in (3, 4) and bool((colors == colors[..., :1]).all())
+        count = self._channels(image.shape[2], dtype, is_grey=is_grey)
+        alpha = image[..., count:] if count < image.shape[2] and self.target.channels in (1, 3) else None
+        pixels = image[..., :1] if is_grey else match_channels(image[..., :count], wanted)
+        return pixels, alpha
+
+
+class _Prepared:
+    """An image without its transparency, grey repeated for a model of colours, as slices of it are taken."""
+
+    def __init__(self, image: Pixels, count: int, wanted: int) -> None:
+        self.image, self.count = image, count
+        self.has_alpha = count < image.shape[2]
+        self.shape, self.dtype = (*image.shape[:2], wanted), image.dtype
+
+    def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray:
+        return match_channels(self.image[place][..., : self.count], self.shape[2])
 
 
 def load_translator(
@@ -207,49 +276,37 @@ def load_translator(
     accelerator: str = "auto",
     resize: Resize = "native",
     direction: Direction | None = None,
+    tile: Tile = "auto",
+    tile_statistics: TileStatistics | None = None,
+    backend: Backend | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Translator:
     """See `translate.load`; `trusted` names components of the user's own that the model may be built of."""
-    model = read_model(find_model(checkpoint), trusted=trusted)
-    return Translator(model, pick_device(accelerator), resize=resize, direction=direction)
+    from translate.conversion.load import load_engine
+
+    engine = load_engine(checkpoint, accelerator=accelerator, direction=direction, backend=backend, trusted=trusted)
+    return Translator(engine, resize=resize, tile=tile, tile_statistics=tile_statistics)
 
 
-def pick_device(accelerator: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda` or `mps` means here.
-
-    Raises:
-        UserError: an unknown name, or a device that is not there.
-    """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if accelerator == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
-    if accelerator not in available:
-        raise UserError(f"accelerator={accelerator} is not one of auto, {', '.join(available)}")
-    if not available[accelerator]:
-        raise UserError(f"accelerator={accelerator} is not available here: use accelerator=cpu")
-    return torch.device(accelerator)
-
-
-def reflect(batch: Tensor, down: int, right: int) -> Tensor:
-    """Pad (B, C, H, W) at the bottom and the right by reflection, as often as a small image needs."""
-    while down or right:
-        height, width = batch.shape[2:]
-        now_down, now_right = min(down, height - 1), min(right, width - 1)
-        if (down and not now_down) or (right and not now_right):  # one pixel has nothing to reflect
-            return pad(batch, (0, right, 0, down), mode="replicate")
-        batch = pad(batch, (0, now_right, 0, now_down), mode="reflect")
-        down, right = down - now_down, right - now_right
-    return batch
+def training_size(settings: Any, height: int, width: int) -> tuple[int, int]:
+    """The size to which training would have brought an image: what it saw of it, at the scale it saw it."""
+    data = settings["data"]
+    augmentation = data.get("augmentation") or data["first"]["augmentation"]
+    size, mode = augmentation.get("load_size") or settings["image_size"], augmentation["resize"]
+    crop = augmentation.get("center_crop") or max(height, width)
+    seen_height, seen_width = min(height, crop), min(width, crop)  # what training brought to that size
+    if mode == "stretch":
+        return round(height * size / seen_height), round(width * size / seen_width)
+    if mode == "keep_aspect":
+        scale = size / min(seen_height, seen_width)
+        return round(height * scale), round(width * scale)
+    return height, width
 
 
-def _resize(batch: Tensor, height: int, width: int, *, labels: bool) -> Tensor:
-    if batch.shape[2:] == (height, width):
-        return batch
-    if labels:
-        return torch.nn.functional.interpolate(batch, (height, width), mode="nearest-exact")
-    return torch.nn.functional.interpolate(
-        batch, (height, width), mode="bicubic", antialias=True, align_corners=False
-    ).clamp(-1, 1)
+def _resized(image: np.ndarray, height: int, width: int, *, labels: bool) -> np.ndarray:
+    from translate.data.augmentation import resize_image
+
+    return resize_image(image, height, width, labels=labels)
 
 
 def _through_pil(image: Any, translate: Callable[[np.ndarray], np.ndarray]) -> Any:

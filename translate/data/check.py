@@ -62,9 +62,9 @@ def size_problems(path: Path, fact: Facts, smallest: int | None) -> list[str]:
 
 
 def drop_alpha(image: np.ndarray, path: Path) -> np.ndarray:
-    """Leave out the transparency of (H, W, 4) pixels, except in TIFF and NPY, where a fourth channel is data."""
-    is_transparency = image.shape[2] == 4 and path.suffix.lower() not in TIFF | {".npy"}
-    return image[..., :3] if is_transparency else image
+    """Leave out the transparency of (H, W, 2 or 4) pixels, except in TIFF and NPY, where every channel is data."""
+    is_transparency = image.shape[2] in (2, 4) and path.suffix.lower() not in TIFF | {".npy"}
+    return image[..., :-1] if is_transparency else image
 
 
 def inspect_images(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from translate.conversion.translator import Translator
+from translate.conversion.torch_engine import TorchEngine
 from translate.data.labeled import LabeledItems, LabeledPicture
 from translate.data.loading import Picture
 from translate.data.source import DataSource
@@ -98,7 +98,7 @@ class DomainEvaluation:
 
 
 def evaluate_domains(
-    translator: Translator,
+    engine: TorchEngine,
     settings: Mapping[str, Any],
     folder: Path,
     split: str | None = None,
@@ -116,9 +116,9 @@ def evaluate_domains(
     Raises:
         UserError: the data has no labels, has problems, or is of another kind than the model; or the split is empty.
     """
-    data, split, items = open_split(translator, settings, split, bar)
+    data, split, items = open_split(engine, settings, split, bar)
     assert isinstance(items, LabeledItems)
-    domains, side, device = _checked_domains(data, translator), data.source, translator.device
+    domains, side, device = _checked_domains(data, engine), data.source, engine.device
     classifier = recall_classifier(folder, data, settings, device, max_steps=classifier_steps, bar=bar)
     requests = list(all_requests(domains))
     members: dict[LabeledPicture, int] = {}
@@ -146,7 +146,7 @@ def evaluate_domains(
             waiting = (is_known & ~shows).nonzero().flatten().tolist()
             if not waiting:
                 continue
-            outputs = translator.translate_tensor(images[waiting], request.text)
+            outputs = engine.translate_tensor(images[waiting], request.text)
             judged = classifier(quantize(outputs, side).mul(2).sub(1)).cpu()
             for index, output, verdict in zip(waiting, outputs, judged, strict=True):
                 member = batch[index]
@@ -172,9 +172,9 @@ def all_requests(domains: Domains) -> Iterator[Request]:
         yield Request(text, place, not (is_change and text.startswith("-")), has_twins=not is_change)
 
 
-def _checked_domains(data: DataSource, translator: Translator) -> Domains:
+def _checked_domains(data: DataSource, engine: TorchEngine) -> Domains:
     """The domains of model and data; UserError when the data is of another kind than what the model was trained on."""
-    model = translator.model
+    model = engine.model
     if data.source.channels != model.source.channels:
         raise UserError(
             f"the data's images have {data.source.channels} channels, but the model was trained with "

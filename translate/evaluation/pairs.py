@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from translate.conversion.translator import Translator
+from translate.conversion.torch_engine import TorchEngine
 from translate.data.paired import PairItems
 from translate.data.source import collate
 from translate.errors import UserError
@@ -43,20 +43,20 @@ class PairEvaluation:
 
 
 def evaluate_pairs(
-    translator: Translator, settings: Mapping[str, Any], split: str | None = None, *, bar: Bar = no_bar
+    engine: TorchEngine, settings: Mapping[str, Any], split: str | None = None, *, bar: Bar = no_bar
 ) -> PairEvaluation:
     """Translate a split at the training size and compare with the targets, both rounded to their files' depth.
 
-    Images are resized as in training, without augmentation. Source and target change roles for a translator that
+    Images are resized as in training, without augmentation. Source and target change roles for an engine that
     translates back. `split` None is test, else validation, else train.
 
     Raises:
         UserError: the data has no pairs, has problems, or is of another kind than the model; or the split is empty.
     """
-    data, split, items = open_split(translator, settings, split, bar)
+    data, split, items = open_split(engine, settings, split, bar)
     assert isinstance(items, PairItems)
-    sides = (data.target, data.source) if translator.is_reversed else (data.source, data.target)
-    for name, side, wanted in zip(("source", "target"), sides, (translator.source, translator.target), strict=True):
+    sides = (data.target, data.source) if engine.is_reversed else (data.source, data.target)
+    for name, side, wanted in zip(("source", "target"), sides, (engine.info.source, engine.info.target), strict=True):
         if side.channels != wanted.channels:
             raise UserError(
                 f"the data's {name} has {side.channels} channels, but the model was trained with {wanted.channels}"
@@ -66,9 +66,9 @@ def evaluate_pairs(
     starts = range(0, len(items), BATCH)
     for first in bar("translating")(starts, len(starts)):
         batch = collate([items[0, index] for index in range(first, min(first + BATCH, len(items)))])
-        ordered = (batch.target, batch.source) if translator.is_reversed else batch
+        ordered = (batch.target, batch.source) if engine.is_reversed else batch
         source, target = (normalize(images, side.low, side.high) for images, side in zip(ordered, sides, strict=True))
-        output = translator.translate_tensor(source.to(translator.device)).cpu()
+        output = engine.translate_tensor(source.to(engine.device)).cpu()
         rows += compare(output, target, sides[1])
         if source.shape == target.shape:
             identity += compare(source, target, sides[1])

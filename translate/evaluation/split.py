@@ -5,7 +5,7 @@ from typing import Any
 
 from translate.batch import DESCRIBED, Labeled, Pair
 from translate.build import build, resolve
-from translate.conversion.translator import Translator
+from translate.conversion.torch_engine import TorchEngine
 from translate.data.source import DataSource, Items
 from translate.errors import UserError
 
@@ -23,7 +23,7 @@ def no_bar(what: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
 
 
 def open_split(
-    translator: Translator, settings: Mapping[str, Any], split: str | None, bar: Bar
+    engine: TorchEngine, settings: Mapping[str, Any], split: str | None, bar: Bar
 ) -> tuple[DataSource, str, Items]:
     """The data set, the name of the split, and its items, resized as in training and without augmentation.
 
@@ -37,7 +37,7 @@ def open_split(
     component = resolve(settings["data"]["_target_"], TRUSTED_DATA)
     if not (isinstance(component, type) and issubclass(component, DataSource)):
         raise UserError(f"data._target_={settings['data']['_target_']!r} is no data set")
-    wanted = Pair if translator.model.domains is None else Labeled
+    wanted = Pair if engine.model.domains is None else Labeled
     if wanted not in component.batch_types:
         given = " or ".join(DESCRIBED[kind] for kind in component.batch_types)
         why = "true answers to compare its translations with: pairs of aligned images" if wanted is Pair else "labels"

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from translate.batch import Unpaired
@@ -19,7 +18,6 @@ from translate.methods.method import (
     check_penalty,
     discriminator_losses,
     frozen,
-    refuse_domain,
 )
 from translate.objectives.adversarial import AdversarialObjective
 
@@ -48,6 +46,7 @@ class CycleGAN(Method):
             in the discriminators.
     """
 
+    is_reversible = True
     batch_type = Unpaired
     players: ClassVar = {
         "generators": ("generator_forward", "generator_backward"),
@@ -125,18 +124,8 @@ class CycleGAN(Method):
         count = len(fake)
         return step.share(history.exchange(step.gather(fake), step.draws(count), step.draws(count)))
 
-    def translate(
-        self, source: Float[Tensor, "batch channels height width"], domain: str | None = None
-    ) -> Float[Tensor, "batch out height width"]:
-        refuse_domain(domain)
-        output: Tensor = self.generator_forward(source)
-        return output
-
-    def translate_back(
-        self, target: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch out height width"]:
-        output: Tensor = self.generator_backward(target)
-        return output
+    def translator(self, *, back: bool = False) -> nn.Module:
+        return self.generator_backward if back else self.generator_forward
 
     def show(self, batch: Unpaired) -> dict[str, Tensor]:
         fake_target, fake_source = self.translate(batch.source), self.translate_back(batch.target)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from translate.batch import BatchType
@@ -113,28 +114,51 @@ class Method(nn.Module, ABC):
     def play(self, batch: Any, step: Step) -> Iterator[Turn]:
         """Yield the turns of one step, in the paper's order. The engine steps each player before the next turn."""
 
-    @abstractmethod
-    def translate(self, source: Tensor, domain: str | None = None) -> Tensor:
-        """Translate images (B, C, H, W) in [-1, 1]; height and width are multiples of `size_multiple`.
+    is_reversible: ClassVar[bool] = False
+    """Whether it can `translate_back`."""
 
-        `domain` is what a multi-domain method translates into.
+    @abstractmethod
+    def translator(self, *, back: bool = False) -> nn.Module:
+        """The network that translates; `back`, for a reversible method, the one that translates the target side."""
+
+    def labels(self, source: Tensor, domain: str | None) -> Tensor | None:
+        """The label vectors (B, width) with which images (B, C, H, W) are translated into `domain`; None without.
 
         Raises:
             UserError: a domain is missing, unknown, or given to a method that has none.
         """
+        if domain is not None:
+            raise UserError(
+                f"the domain {domain!r} was asked for, but this model translates into one kind of image alone"
+            )
+        return None
 
-    def translate_back(self, target: Tensor) -> Tensor:
+    def translate(
+        self, source: Float[Tensor, "batch channels height width"], domain: str | None = None
+    ) -> Float[Tensor, "batch out height width"]:
+        """Translate images in [-1, 1]; height and width are multiples of `size_multiple`.
+
+        `domain` is what a multi-domain method translates into.
+
+        Raises:
+            UserError: as `labels`.
+        """
+        labels = self.labels(source, domain)
+        output: Tensor = self.translator()(source) if labels is None else self.translator()(source, labels)
+        return output
+
+    def translate_back(
+        self, target: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch out height width"]:
         """Translate images of the target side into the source side, where the method learns both ways.
 
         Raises:
             UserError: it translates one way alone.
         """
-        raise UserError(f"a {type(self).__name__} model translates one way alone; method=cyclegan trains both")
-
-    @property
-    def is_reversible(self) -> bool:
-        """Whether it can `translate_back`."""
-        return type(self).translate_back is not Method.translate_back
+        if not self.is_reversible:
+            raise UserError(f"a {type(self).__name__} model translates one way alone; method=cyclegan trains both")
+        output: Tensor = self.translator(back=True)(target)
+        return output
 
     @abstractmethod
     def show(self, batch: Any) -> dict[str, Tensor]:
@@ -165,12 +189,6 @@ class Method(nn.Module, ABC):
     def _largest(self, attribute: str) -> int:
         """The largest of what the networks that translate say of themselves; 1 where they say nothing."""
         return max([1, *(int(getattr(bare(getattr(self, name)), attribute, 1)) for name in self.translators)])
-
-
-def refuse_domain(domain: str | None) -> None:
-    """Raise UserError when a method without domains is asked for one."""
-    if domain is not None:
-        raise UserError(f"the domain {domain!r} was asked for, but this model translates into one kind of image alone")
 
 
 def check_penalty(objective: AdversarialObjective, discriminator: nn.Module) -> None:

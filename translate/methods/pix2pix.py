@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from translate.batch import Pair
@@ -18,7 +17,6 @@ from translate.methods.method import (
     check_penalty,
     discriminator_losses,
     frozen,
-    refuse_domain,
 )
 from translate.objectives.adversarial import AdversarialObjective
 
@@ -87,12 +85,8 @@ class Pix2Pix(Method):
     def _judged(self, source: Tensor, image: Tensor) -> Tensor:
         return torch.cat([source, image], 1) if self.conditional else image
 
-    def translate(
-        self, source: Float[Tensor, "batch channels height width"], domain: str | None = None
-    ) -> Float[Tensor, "batch out height width"]:
-        refuse_domain(domain)
-        output: Tensor = self.generator(source)
-        return output
+    def translator(self, *, back: bool = False) -> nn.Module:
+        return self.generator
 
     def show(self, batch: Pair) -> dict[str, Tensor]:
         return {"source": batch.source, "output": self.translate(batch.source), "target": batch.target}

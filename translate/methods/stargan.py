@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate, l1_loss
 
 from translate.batch import Labeled
@@ -116,9 +116,10 @@ class StarGAN(Method):
             },
         )
 
-    def translate(
-        self, source: Float[Tensor, "batch channels height width"], domain: str | None = None
-    ) -> Float[Tensor, "batch channels height width"]:
+    def translator(self, *, back: bool = False) -> nn.Module:
+        return self.generator
+
+    def labels(self, source: Float[Tensor, "batch channels height width"], domain: str | None) -> Tensor:
         choices = ", ".join(self.domains.names)
         if domain is None:
             raise UserError(f"this model translates into several domains: name one of {choices}")
@@ -128,8 +129,7 @@ class StarGAN(Method):
         labels = source.new_zeros(len(source), self.domains.width)
         if self.domains.needs_own_labels(requests[0]):
             labels = self.recognize(source)
-        output: Tensor = self.generator(source, self.domains.change(labels, requests[0]))
-        return output
+        return self.domains.change(labels, requests[0])
 
     def recognize(self, source: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch width"]:
         """The attributes that the discriminator sees in images, as label vectors without a mask."""

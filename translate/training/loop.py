@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader
 from translate.errors import DivergenceError, UserError
 from translate.methods.method import Method, Step
 from translate.pixels import Side, normalize
+from translate.signals import StopRequest
 from translate.training.average import WeightAverage, translating
 from translate.training.log import Meter, RunLog
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
-from translate.training.signals import StopRequest
 
 
 @dataclass

@@ -28,6 +28,7 @@ from translate.errors import DivergenceError, UserError
 from translate.methods.method import Method, Step
 from translate.model import assemble, write_model
 from translate.picture import tensor_grid
+from translate.signals import ignore_signals, stop_on_signal
 from translate.training.average import WeightAverage
 from translate.training.checkpoint import model_tensors, read_progress, restore_state, save_state
 from translate.training.curves import draw_curves
@@ -36,7 +37,6 @@ from translate.training.loop import Job, fit, require_finite
 from translate.training.run_folder import open_run, write_config
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
-from translate.training.signals import ignore_signals, stop_on_signal
 
 
 @dataclass(frozen=True)

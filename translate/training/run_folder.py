@@ -9,7 +9,7 @@ import yaml
 
 from translate.errors import UserError
 from translate.files import write_text
-from translate.model import WEIGHTS
+from translate.model_folder import WEIGHTS
 from translate.training.checkpoint import STATE
 
 CONFIG = "config.yaml"

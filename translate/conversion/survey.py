@@ -1,0 +1,162 @@
+"""What is left to do of a plan: what OUTPUT holds already, what has changed since, and what is not to be touched."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from translate.conversion.manifest import Manifest, Stamp
+from translate.conversion.plan import LOGS, Job, Plan, Shard
+
+PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial-(\d+)-\d+")
+"""Temporary names of `write_atomically`, with the process that gave them."""
+STALE, STALE_ELSEWHERE = 300, 3600
+"""Seconds after which a file under a temporary name is abandoned; with shards, other machines may be at work."""
+
+
+@dataclass
+class Survey:
+    """What is left to do.
+
+    Attributes:
+        jobs: what is to be converted, in the order of the plan.
+        new: outputs among them that are not there.
+        changed: outputs that are there, but of another input, model or options, or were not finished.
+        done: outputs that need nothing.
+        foreign: (input, output) of outputs that are there and were made by something else.
+        leftovers: files that a killed run left under a temporary name.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    new: int = 0
+    changed: int = 0
+    done: int = 0
+    foreign: list[tuple[str, str]] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+
+    @property
+    def pending(self) -> int:
+        """Outputs to be made."""
+        return self.new + self.changed
+
+
+def survey(
+    plan: Plan, manifest: Manifest | None, keys: dict[str | None, str], *, shard: Shard | None, overwrite: bool
+) -> Survey:
+    """Compare a plan with what is in OUTPUT, whose folders are listed once each.
+
+    `keys` are those of the model and options by domain, see `result_key`. Without a manifest, whatever is in OUTPUT
+    counts as done.
+
+    Raises:
+        OSError: a folder of OUTPUT cannot be listed.
+    """
+    found = Survey()
+    all_domains = tuple(plan.places)
+    for folder, files in plan.tree.items():
+        listings = {domain: _listing(plan, folder, domain, shard, found.leftovers) for domain in all_domains}
+        for file in files:
+            name = f"{folder}/{file}" if folder else file
+            if shard is not None and name not in shard:
+                continue
+            written = plan.written_as(file)
+            domains = tuple(
+                domain
+                for domain in all_domains
+                if _is_pending(plan, manifest, keys, name, domain, listings[domain].get(written), overwrite, found)
+            )
+            if domains:
+                found.jobs.append(Job(name, all_domains if len(domains) == len(all_domains) else domains))
+    if manifest is not None:
+        found.leftovers += [entry.path for entry in existing(str(plan.output / LOGS)) if _is_leftover(entry, shard)]
+    return found
+
+
+def _is_pending(
+    plan: Plan,
+    manifest: Manifest | None,
+    keys: dict[str | None, str],
+    name: str,
+    domain: str | None,
+    size: int | None,
+    overwrite: bool,
+    found: Survey,
+) -> bool:
+    """Whether an output is to be made, which is counted; `size` is that of the file which is there."""
+    if size is None:
+        found.new += 1
+        return True
+    if overwrite:
+        found.changed += 1
+        return True
+    if manifest is None:
+        found.done += 1
+        return False
+    output = plan.output_of(name, domain)
+    record = manifest.records.get(output)
+    if record is None:
+        found.foreign.append((name, output))
+        return False
+    try:
+        is_done = record[1:] == (keys[domain], Stamp.of(os.path.join(plan.folder, name)), size)
+    except OSError:  # which is said when it is read
+        is_done = False
+    found.done += is_done
+    found.changed += not is_done
+    return not is_done
+
+
+def _listing(plan: Plan, folder: str, domain: str | None, shard: Shard | None, leftovers: list[str]) -> dict[str, int]:
+    """The files of a folder of OUTPUT with their sizes."""
+    sizes = {}
+    for entry in existing(os.path.join(plan.output, plan.places[domain], folder)):
+        if _is_leftover(entry, shard):
+            leftovers.append(entry.path)
+        elif not PARTIAL.fullmatch(entry.name):
+            try:
+                sizes[entry.name] = entry.stat().st_size
+            except FileNotFoundError:
+                sizes[entry.name] = -1  # a link to nothing is not to be replaced either
+    return sizes
+
+
+def existing(folder: str) -> Iterator["os.DirEntry[str]"]:
+    """What lies in a folder; nothing if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def remove_leftovers(paths: list[str]) -> None:
+    """Delete what killed runs left."""
+    for path in paths:
+        Path(path).unlink(missing_ok=True)
+
+
+def _is_leftover(entry: "os.DirEntry[str]", shard: Shard | None) -> bool:
+    match = PARTIAL.fullmatch(entry.name)
+    if match is None:
+        return False
+    try:
+        age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return False
+    if shard is not None:
+        return age > STALE_ELSEWHERE
+    return age > STALE or not _is_running(int(match[1]))
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # elsewhere os.kill ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

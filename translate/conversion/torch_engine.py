@@ -1,0 +1,257 @@
+"""A trained model on PyTorch: any size, whole or in tiles."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from translate.conversion.engine import Backend, Direction, Engine, ModelInfo, OutOfMemoryError, Pixels, TileStatistics
+from translate.conversion.inference import prepare_network
+from translate.conversion.tiles import Canvas, translate_layerwise, translate_tilewise
+from translate.errors import UserError
+from translate.model import Model, read_model
+from translate.model_folder import find_model
+from translate.pixels import denormalize, normalize
+
+SKETCHED = 256
+"""Pixels per side of the image that memory is estimated for."""
+WORKSPACE = 2
+"""Times the features of a network are held on the way through it: libraries reorder them. Measured 1.5 to 1.75."""
+GLANCE = 512
+"""Pixels per side of what attributes are recognised from in an image that is translated in tiles."""
+SEEDED = threading.Lock()
+"""Held while the random numbers of dropout are drawn: torch has one generator for all threads."""
+
+
+class TorchEngine(Engine):
+    """A model on a device.
+
+    Attributes:
+        model: the method and what it was made from.
+        device: where it runs.
+        network: what translates, as it runs fastest there.
+        is_reversed: whether it translates against the direction of training.
+    """
+
+    name: ClassVar[Backend] = "torch"
+
+    def __init__(self, model: Model, device: torch.device, *, direction: Direction | None = None) -> None:
+        trained = model.settings["data"].get("direction", "AtoB")
+        if direction not in (None, "AtoB", "BtoA"):
+            raise UserError(f"direction={direction} is not one of AtoB, BtoA")
+        self.is_reversed = direction not in (None, trained)
+        if direction is not None and model.domains is not None:
+            raise UserError(
+                f"direction={direction}: this model translates into domains, in no direction; name a domain"
+            )
+        if self.is_reversed and not model.method.is_reversible:
+            raise UserError(
+                f"direction={direction}: this {type(model.method).__name__} model was trained {trained} and translates "
+                "one way alone; a CycleGAN translates both"
+            )
+        self.model, self.device = model, device
+        self.default_batch_size = 1 if device.type == "cpu" else 8
+        model.method.to(device)
+        self._bytes_per_pixel: int | None = None
+        self.network = self._prepare()
+        source, target = (model.target, model.source) if self.is_reversed else (model.source, model.target)
+        self.info = ModelInfo(
+            source=source,
+            target=target,
+            domains=model.domains,
+            settings=model.settings,
+            size_multiple=model.method.size_multiple,
+            min_size=model.method.min_size,
+            steps=model.steps,
+            fingerprint=f"{model.fingerprint}{'-back' * self.is_reversed}",
+        )
+
+    def use_settings(self, settings: dict[str, Any]) -> None:
+        """Translate with other settings than those of training: `norm_at_test`, `dropout_at_test`, `image_size`."""
+        self.model = replace(self.model, settings=settings)
+        self.info = replace(self.info, settings=settings)
+        self.model.apply_test_behaviour()
+        self.network = self._prepare()
+
+    def memory_for(self, height: int, width: int) -> int:
+        height, width = self._taken(height, width)
+        if self._bytes_per_pixel is None:
+            from translate.conversion.peak_memory import peak_bytes
+
+            side = max(SKETCHED // self.info.size_multiple, 2) * self.info.size_multiple
+            labels = [] if self.info.domains is None else [(1, self.info.domains.width)]
+            used = peak_bytes(
+                self.model.method.translator(back=self.is_reversed), (1, self.info.source.channels, side, side), *labels
+            )
+            self._bytes_per_pixel = WORKSPACE * used // side**2
+        return height * width * self._bytes_per_pixel
+
+    def free_memory(self) -> int:
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            return free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return super().free_memory()
+
+    def tiles_problem(self, statistics: TileStatistics) -> str | None:
+        return None
+
+    def run_tiles(
+        self, source: Pixels, domain: str | None, *, tile: int, statistics: TileStatistics
+    ) -> Iterator[np.ndarray]:
+        dtype = str(source.dtype)
+        height, width = self._taken(*source.shape[:2])
+        canvas = Canvas(source, height, width, self._normalize, lambda images: self._denormalize(images, dtype)[0])
+        labels = self.model.method.labels(self._glance(source), domain)
+
+        def run(images: Any) -> Any:
+            with self._seeded():
+                return self.network(images) if labels is None else self.network(images, labels.expand(len(images), -1))
+
+        memory = super().free_memory() // 2
+        if statistics == "exact":
+            strips = translate_layerwise(run, canvas, tile=tile, device=self.device, memory=memory)
+        else:
+            multiple, min_size = self.info.size_multiple, self.info.min_size
+            strips = translate_tilewise(
+                run, canvas, tile=tile, device=self.device, memory=memory, multiple=multiple, min_size=min_size
+            )
+        while True:
+            with torch.inference_mode(), self._watched_memory():
+                strip = next(strips, None)
+            if strip is None:
+                return
+            yield strip
+
+    def _glance(self, source: Pixels) -> Tensor:
+        """The image (1, C, H, W) at a size that fits, for what recognises its attributes; one pixel if nothing does."""
+        domains = self.info.domains
+        if domains is None or all(labels.kind == "one_hot" for labels in domains.sets):
+            return self._normalize(source[0:1, 0:1][None])
+        step = max(max(source.shape[:2]) // GLANCE, 1)
+        rows = [source[top : top + 1, 0 : source.shape[1]][:, ::step] for top in range(0, source.shape[0], step)]
+        return self._normalize(np.concatenate(rows)[None])
+
+    def run(self, pixels: np.ndarray, domain: str | None) -> np.ndarray:
+        dtype = str(pixels.dtype)
+        output = self.translate_tensor(self._normalize(pixels), domain)
+        return self._denormalize(output, dtype)
+
+    def _normalize(self, pixels: np.ndarray) -> Tensor:
+        """(B, H, W, C) of the files' type to (B, C, H, W) in [-1, 1] on the device."""
+        low, high = self.info.source.range_for(str(pixels.dtype))
+        return normalize(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device), low, high)
+
+    def _denormalize(self, images: Tensor, dtype: str) -> np.ndarray:
+        """(B, C, H, W) in [-1, 1] to (B, H, W, C) of the files' type."""
+        return denormalize(images.permute(0, 2, 3, 1), dtype, *self.info.target.range_for(dtype))
+
+    @torch.inference_mode()
+    def translate_tensor(self, batch: Tensor, domain: str | None = None) -> Tensor:
+        """Translate (B, C, H, W) in [-1, 1] of any size: padded by reflection to what the network takes, and cropped
+        back.
+
+        Raises:
+            OutOfMemoryError: there is not enough memory for these images at once.
+        """
+        height, width = batch.shape[2:]
+        taken = self._taken(height, width)
+        with self._watched_memory():
+            padded = reflect(batch, taken[0] - height, taken[1] - width)
+            if not self.model.settings["dropout_at_test"]:
+                return self._translate(padded, domain)[..., :height, :width]
+            # One by one from the same seed: an image's result depends neither on its batch nor on chance.
+            outputs = []
+            for image in torch.split(padded, 1):
+                with self._seeded():
+                    outputs.append(self._translate(image, domain))
+            return torch.cat(outputs)[..., :height, :width]
+
+    def _taken(self, height: int, width: int) -> tuple[int, int]:
+        """The size that an image is padded to."""
+        multiple = self.info.size_multiple
+        return tuple(max(-(-side // multiple) * multiple, self.info.min_size) for side in (height, width))  # type: ignore[return-value]
+
+    def _translate(self, images: Tensor, domain: str | None) -> Tensor:
+        labels = self.model.method.labels(images, domain)
+        output: Tensor = self.network(images) if labels is None else self.network(images, labels)
+        return output
+
+    def _prepare(self) -> nn.Module:
+        return prepare_network(self.model.method.translator(back=self.is_reversed), self.device)
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Inside, random numbers are the same each time; the caller's own are not touched."""
+        if not self.model.settings["dropout_at_test"]:
+            yield
+            return
+        with SEEDED, torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.model.settings["seed"])
+            yield
+
+    @contextmanager
+    def _watched_memory(self) -> Iterator[None]:
+        """Turn torch's ways of saying that memory is full into OutOfMemoryError."""
+        try:
+            yield
+            return
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
+        # Behind the handler, whose traceback would hold on to what fills the memory.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise OutOfMemoryError
+
+
+def load_torch_engine(
+    checkpoint: Path,
+    *,
+    accelerator: str = "auto",
+    direction: Direction | None = None,
+    trusted: tuple[str, ...] = (),
+) -> TorchEngine:
+    """The model that `checkpoint` means, on a device; arguments and errors as of `translate.load`."""
+    return TorchEngine(
+        read_model(find_model(checkpoint), trusted=trusted), pick_device(accelerator), direction=direction
+    )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch said so; on the CPU it does in words alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def pick_device(accelerator: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `mps` means here.
+
+    Raises:
+        UserError: an unknown name, or a device that is not there.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if accelerator == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+    if accelerator not in available:
+        raise UserError(f"accelerator={accelerator} is not one of auto, {', '.join(available)}")
+    if not available[accelerator]:
+        raise UserError(f"accelerator={accelerator} is not available here: use accelerator=cpu")
+    return torch.device(accelerator)
+
+
+def reflect(batch: Tensor, down: int, right: int) -> Tensor:
+    """Pad (B, C, H, W) at the bottom and the right by reflection, as often as a small image needs."""
+    while down or right:
+        height, width = batch.shape[2:]
+        now_down, now_right = min(down, height - 1), min(right, width - 1)
+        if (down and not now_down) or (right and not now_right):  # one pixel has nothing to reflect
+            return pad(batch, (0, right, 0, down), mode="replicate")
+        batch = pad(batch, (0, now_right, 0, now_down), mode="reflect")
+        down, right = down - now_down, right - now_right
+    return batch

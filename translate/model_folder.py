@@ -1,0 +1,35 @@
+"""Finding a model folder and telling one from another, without what it takes to read one."""
+
+import hashlib
+from pathlib import Path
+
+from translate.errors import UserError
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+def fingerprint_of(folder: Path) -> str:
+    """A digest of the weights and configuration in a model folder."""
+    digest = hashlib.sha256()
+    for name in (WEIGHTS, CONFIG):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def find_model(checkpoint: Path) -> Path:
+    """The model folder that `checkpoint` means: itself, or the `model` in a run folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not checkpoint.exists():
+        raise UserError(f"CHECKPOINT {checkpoint} does not exist: give a run folder or a model folder")
+    for folder in (checkpoint, checkpoint / "model"):
+        if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
+            return folder
+    raise UserError(
+        f"CHECKPOINT {checkpoint} holds no model: a run folder has model/{WEIGHTS} once it has saved for the first "
+        f"time, a model folder has {WEIGHTS} and {CONFIG}"
+    )
