@@ -1,6 +1,7 @@
 """From a checkpoint to what runs it; torch is imported only where it is needed."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -36,7 +37,10 @@ def load_engine(
     if accelerator not in ("auto", "cpu"):
         raise UserError(f"--backend {backend} runs on the CPU alone: leave out --accelerator {accelerator}")
     if not is_exported:
-        return load_onnx(exported_file(checkpoint, direction, trusted), backend)
+        engine = load_onnx(exported_file(checkpoint, direction, trusted), backend)
+        # The same model as on torch: what was converted there need not be converted again.
+        engine.info = replace(engine.info, fingerprint=engine.metadata["fingerprint"])
+        return engine
     engine = load_onnx(checkpoint, backend)
     exported = engine.metadata["direction"]
     if direction not in (None, exported):

@@ -1,5 +1,6 @@
 """A model exported by `translate export`, run by onnxruntime or OpenVINO. Imports no torch."""
 
+import hashlib
 import json
 import threading
 from abc import abstractmethod
@@ -49,6 +50,8 @@ class OnnxEngine(Engine):
                     f"{self.metadata.get('translate_version')} or later, or export again"
                 )
             saved = self.metadata
+            with file.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
             self.info = ModelInfo(
                 source=Side(**saved["source"]),
                 target=Side(**saved["target"]),
@@ -57,7 +60,7 @@ class OnnxEngine(Engine):
                 size_multiple=int(saved["size_multiple"]),
                 min_size=int(saved["min_size"]),
                 steps=int(saved["steps"]),
-                fingerprint=str(saved["fingerprint"]),
+                fingerprint=digest,  # the direction and all else are in the file
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, UserError):
