@@ -1,9 +1,9 @@
 """Feature maps read region by region: the same as the tensor operation, in every region and at every border."""
 
+import errno
 import gc
-import shutil
+import os
 import tempfile
-from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from translate.conversion.feature_maps import FeatureMap, Given, Kept, Padded, S
 from translate.errors import UserError
 
 CPU = torch.device("cpu")
-Usage = namedtuple("Usage", "total used free")
 Operation = Callable[[Any], Any]
 CHANNELS = 4
 
@@ -290,7 +289,12 @@ def test_a_network_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest
 
 def test_a_full_disk_is_said_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(2**40, 2**40 - 100, 100))
+
+    def allocate(file: int, start: int, size: int) -> None:
+        if size > 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", allocate)
     space = workspace(4000, 3000, memory=0)
     with pytest.raises(UserError) as caught:
         Storage((4000, 3000, 32), space)
@@ -316,19 +320,19 @@ UNKNOWN: dict[str, tuple[Operation, str]] = {
     "pooling": (nn.AvgPool2d(2), "avg_pool2d"),
     "layer norm": (nn.LayerNorm(8), "layer_norm"),
     "bilinear": (nn.Upsample(scale_factor=2, mode="bilinear"), "bilinear"),
-    "a size": (lambda features: functional.interpolate(features, size=(30, 40)), "enlarges"),
-    "a fraction": (nn.Upsample(scale_factor=1.5), "enlarges"),
+    "a size": (lambda features: functional.interpolate(features, size=(30, 40)), "interpolate"),
+    "a fraction": (nn.Upsample(scale_factor=1.5), "interpolate"),
     "dilated": (nn.Conv2d(CHANNELS, 1, 3, dilation=2), "dilated"),
     "dilated and transposed": (nn.ConvTranspose2d(CHANNELS, 1, 3, dilation=2), "transposed convolution"),
     "oblong": (Oblong(), "oblong"),
     "padded by name": (nn.Conv2d(CHANNELS, 1, 3, padding="same"), "convolution"),
     "two strides": (nn.Conv2d(CHANNELS, 1, 3, stride=(1, 2)), r"\(1, 2\)"),
     "two paddings": (nn.Conv2d(CHANNELS, 1, 3, padding=(0, 1)), r"\(0, 1\)"),
-    "padded by ones": (lambda features: functional.pad(features, [1] * 4, value=1), "pads"),
+    "padded by ones": (lambda features: functional.pad(features, [1] * 4, value=1), "pad by"),
     "padded around": (nn.Conv2d(CHANNELS, 1, 3, padding=1, padding_mode="circular"), "circular"),
     "a method": (lambda features: features.mean((2, 3), keepdim=True), ""),
-    "an operator": (lambda features: -features, ""),
-    "a difference": (lambda features: features - features, ""),
+    "an operator": (lambda features: features / 2, ""),
+    "a plane": (lambda features: features * torch.ones(20, 8), "several pixels"),
 }
 
 

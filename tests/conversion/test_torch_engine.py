@@ -241,7 +241,7 @@ def test_tiles_are_as_large_as_memory_allows(translator: Make, monkeypatch: pyte
         (2**40, 1024),
     ):
         monkeypatch.setattr(engine, "free_memory", lambda free=free: free / MEMORY_SHARE)
-        assert Translator(engine)._first_tile() == tile
+        assert next(Translator(engine)._tile_sizes()) == tile
 
 
 @pytest.mark.parametrize(("options", "message"), [({"tile": "off"}, "--tile auto"), ({"resize": "training"}, "native")])

@@ -52,6 +52,16 @@ class Pixels(Protocol):
     def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray: ...
 
 
+def reflected(places: np.ndarray, size: int) -> np.ndarray:
+    """Where in [0, size) places beyond its ends are found by reflection, as often as needed; one pixel is repeated."""
+    if size == 1:
+        return np.zeros_like(places)
+    period = 2 * (size - 1)
+    places = np.abs(places) % period
+    found: np.ndarray = np.minimum(places, period - places)
+    return found
+
+
 class OutOfMemoryError(Exception):
     """The images do not fit into the device's memory at once."""
 

@@ -7,13 +7,12 @@ image in one piece. Maps of few values per pixel are kept; of others regions are
 """
 
 import math
-import shutil
+import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from translate.conversion.engine import Pixels
+from translate.conversion.engine import Pixels, reflected
 from translate.conversion.inference import WinogradConvolution, normalize_images
 from translate.errors import UserError
 
@@ -75,10 +74,11 @@ class Workspace:
         if not self.measured:
             yield from self.regions(height, width)
         for (top, bottom), (left, right) in self.measured:
-            rows = top * height // self.image_height, bottom * height // self.image_height
-            columns = left * width // self.image_width, right * width // self.image_width
-            if rows[0] < rows[1] and columns[0] < columns[1]:
-                yield rows, columns
+            first, row = left * width // self.image_width, top * height // self.image_height
+            yield (
+                (row, max(bottom * height // self.image_height, row + 1)),
+                (first, max(right * width // self.image_width, first + 1)),
+            )
 
     def is_kept(self, channels: int, height: int, width: int) -> bool:
         """Whether a map of this size is kept rather than computed again."""
@@ -94,27 +94,27 @@ class Storage:
 
     def __init__(self, shape: tuple[int, int, int], workspace: Workspace) -> None:
         self._workspace = workspace
-        self._bytes = 4 * math.prod(shape)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        if self._bytes <= workspace.memory:
-            workspace.memory -= self._bytes
+        self._bytes = 0
+        size = 4 * math.prod(shape)
+        if size <= workspace.memory:
+            self._bytes = size
+            workspace.memory -= size
             self.values = np.empty(shape, np.float32)
             return
-        place = tempfile.gettempdir()
-        if self._bytes > shutil.disk_usage(place).free:
+        try:
+            with tempfile.TemporaryFile(prefix="translate-") as file:  # without a name: gone with its last user
+                if hasattr(os, "posix_fallocate"):  # or a full disk would be found when it is too late to say so
+                    os.posix_fallocate(file.fileno(), 0, size)
+                self.values = np.memmap(file, np.float32, "w+", shape=shape)
+        except OSError as error:
             raise UserError(
                 f"exact statistics of an image of {workspace.image_width}x{workspace.image_height} pixels need "
-                f"{self._bytes / 2**30:.1f} GiB more than there is in {place}: use --tile-statistics sampled, or let "
-                "the environment variable TMPDIR name a folder on a larger disk"
-            )
-        self._folder = tempfile.TemporaryDirectory(prefix="translate-", ignore_cleanup_errors=True)
-        self.values = np.memmap(Path(self._folder.name) / "map", np.float32, "w+", shape=shape)
+                f"{size / 2**30:.1f} GiB more than {tempfile.gettempdir()} has ({error.strerror}): use "
+                "--tile-statistics sampled, or let the environment variable TMPDIR name a folder on a larger disk"
+            ) from error
 
     def __del__(self) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
-        elif hasattr(self, "values"):
-            self._workspace.memory += self._bytes
+        self._workspace.memory += self._bytes
 
 
 class FeatureMap(ABC):
@@ -141,6 +141,7 @@ class FeatureMap(ABC):
         """Mean and variance over all pixels, measured piece by piece."""
         mean = squares = torch.zeros(self.shape[1], dtype=torch.float64)
         if self.workspace.is_sketch:
+            self.workspace.moments.append((mean, mean))
             return mean, mean
         count = 0
         for rows, columns in self.workspace.measured_regions(*self.shape[2:]):
@@ -152,7 +153,7 @@ class FeatureMap(ABC):
             squares = squares + variances * more + change.square() * (count * more / (count + more))
             count += more
             mean = mean + change * (more / count)
-        self.workspace.moments.append((mean, squares / max(count, 1)))
+        self.workspace.moments.append((mean, squares / count))
         return self.workspace.moments[-1]
 
     def kept(self) -> "FeatureMap":
@@ -168,17 +169,34 @@ class FeatureMap(ABC):
     def __len__(self) -> int:
         return 1
 
-    def __add__(self, other: "FeatureMap | Tensor") -> "FeatureMap":
-        return Sum(self, other).kept() if isinstance(other, FeatureMap) else self._scaled(torch.ones(()), other)
+    def __add__(self, other: "FeatureMap | Tensor | float") -> "FeatureMap":
+        return Sum(self, other).kept() if isinstance(other, FeatureMap) else self.affine(1.0, other)
 
-    def __mul__(self, factor: Tensor) -> "FeatureMap":
-        return self._scaled(factor, torch.zeros(()))
+    def __sub__(self, other: "FeatureMap | Tensor | float") -> "FeatureMap":
+        return self + -other
+
+    def __truediv__(self, _: object) -> "FeatureMap":
+        raise unknown("division")
+
+    def __mul__(self, factor: "Tensor | float") -> "FeatureMap":
+        return self.affine(factor, 0.0)
+
+    def __neg__(self) -> "FeatureMap":
+        return self * -1.0
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def _scaled(self, scale: Tensor, shift: Tensor) -> "FeatureMap":
-        scale, shift = scale.to(self.workspace.device), shift.to(self.workspace.device)
-        return Pointwise(self, lambda piece: piece * scale + shift)
+    def affine(self, scale: "Tensor | float", shift: "Tensor | float") -> "FeatureMap":
+        """Every pixel times `scale` plus `shift`, numbers or tensors with one value per channel."""
+        factor, term = (torch.as_tensor(each, device=self.workspace.device) for each in (scale, shift))
+        if any(each.numel() not in (1, self.shape[1]) for each in (factor, term)):
+            raise unknown("arithmetic with a tensor of several pixels")
+        return Pointwise(self, lambda piece: piece * factor + term)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise unknown(name)
 
     @classmethod
     def __torch_function__(
@@ -186,11 +204,7 @@ class FeatureMap(ABC):
     ) -> "FeatureMap":
         known = FUNCTIONS.get(function)
         if known is None:
-            name = getattr(function, "__name__", function)
-            raise UserError(
-                f"this network calls {name}, which does not work in tiles that know the whole image: use "
-                "--tile off, or --tile-statistics sampled"
-            )
+            raise unknown(getattr(function, "__name__", str(function)))
         return known(*arguments, **(options or {}))
 
 
@@ -209,8 +223,7 @@ class Source(FeatureMap):
     def read_pixels(self, rows: Span, columns: Span) -> np.ndarray:
         """The pixels (rows, columns, C) of a region."""
         places = [
-            _reflected(np.arange(*span), size)
-            for span, size in zip((rows, columns), self.pixels.shape[:2], strict=True)
+            reflected(np.arange(*span), size) for span, size in zip((rows, columns), self.pixels.shape[:2], strict=True)
         ]
         top, left = (int(place.min()) for place in places)
         piece = self.pixels[top : int(places[0].max()) + 1, left : int(places[1].max()) + 1]
@@ -314,7 +327,7 @@ class Padded(FeatureMap):
         ]
         sizes = self.parent.shape[2:]
         if self.mode == "reflect":
-            places = [_reflected(place, size) for place, size in zip(wanted, sizes, strict=True)]
+            places = [reflected(place, size) for place, size in zip(wanted, sizes, strict=True)]
         else:
             places = [place.clip(0, size - 1) for place, size in zip(wanted, sizes, strict=True)]
         spans = [(int(place.min()), int(place.max()) + 1) for place in places]
@@ -406,19 +419,16 @@ class Enlarged(FeatureMap):
         return span[0] // self.factor, (span[1] - 1) // self.factor + 1
 
 
-def _reflected(places: np.ndarray, size: int) -> np.ndarray:
-    """Where in [0, size) places beyond its ends are found by reflection, as often as needed."""
-    if size == 1:
-        return np.zeros_like(places)
-    period = 2 * (size - 1)
-    places = np.abs(places) % period
-    reflected: np.ndarray = np.minimum(places, period - places)
-    return reflected
-
-
 def _is_plain(places: np.ndarray) -> bool:
     """Whether each place follows the one before."""
     return bool((np.diff(places) == 1).all())
+
+
+def unknown(what: str) -> UserError:
+    """The error for a network that cannot be run piece by piece."""
+    return UserError(
+        f"this network uses {what}, which cannot be computed in tiles: use --tile off on a machine with more memory"
+    )
 
 
 def _union(spans: Iterator[Span]) -> Span:
@@ -430,7 +440,7 @@ def _pair(value: Any) -> int:
     """The one number that a setting of both directions holds."""
     numbers = set(value) if isinstance(value, tuple | list) else {value}
     if len(numbers) != 1:
-        raise UserError(f"this network has a layer of {value}, which does not work in tiles: use --tile off")
+        raise unknown(f"a layer with {value}")
     return int(numbers.pop())
 
 
@@ -444,9 +454,7 @@ def _convolve(
     groups: int = 1,
 ) -> FeatureMap:
     if _pair(dilation) != 1 or isinstance(padding, str) or weight.shape[2] != weight.shape[3]:
-        raise UserError(
-            "this network has a dilated or oblong convolution, which does not work in tiles: use --tile off"
-        )
+        raise unknown("a dilated or oblong convolution")
     border = _pair(padding)
     padded = _pad(features, [border] * 4) if border else features
     step = _pair(stride)
@@ -477,13 +485,13 @@ def _deconvolve(
 ) -> FeatureMap:
     more = _pair(output_padding)
     if _pair(dilation) != 1 or weight.shape[2] != weight.shape[3] or more > _pair(padding):
-        raise UserError("this network has a transposed convolution of a kind that does not work in tiles: --tile off")
+        raise unknown("a dilated, oblong or far padded transposed convolution")
     return Deconvolution(features, weight, bias, _pair(stride), _pair(padding), more, groups).kept()
 
 
 def _pad(features: FeatureMap, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> FeatureMap:
-    if len(pad) != 4 or value:
-        raise UserError(f"this network pads by {pad} with {value}, which does not work in tiles: use --tile off")
+    if len(pad) != 4 or value or mode not in ("constant", "reflect", "replicate"):
+        raise unknown(f"pad by {pad}, mode={mode}, value={value}")
     return Padded(features, pad, mode)
 
 
@@ -498,7 +506,7 @@ def _enlarge(
 ) -> FeatureMap:
     factor = _pair(scale_factor) if scale_factor is not None else 0
     if size is not None or mode != "nearest" or factor < 1 or factor != scale_factor:
-        raise UserError(f"this network enlarges by mode={mode}, which does not work in tiles: use --tile off")
+        raise unknown(f"interpolate with mode={mode}, size={size}, scale_factor={scale_factor}")
     return Enlarged(features, factor)
 
 
@@ -553,13 +561,14 @@ def _normalize_groups(
 def _normalized(
     features: FeatureMap, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> FeatureMap:
-    scale = (variance.double() + eps).rsqrt()
+    mean, variance = mean.cpu().double(), variance.cpu().double()
+    scale = (variance + eps).rsqrt()
     if weight is not None:
-        scale = scale * weight.to(scale)
-    shift = -mean.to(scale) * scale
+        scale = scale * weight.cpu()
+    shift = -mean * scale
     if bias is not None:
-        shift = shift + bias.to(shift)
-    return features * scale.float()[:, None, None] + shift.float()[:, None, None]
+        shift = shift + bias.cpu()
+    return features.affine(scale.float()[:, None, None], shift.float()[:, None, None])
 
 
 def _pointwise(function: Callable[..., Tensor]) -> Callable[..., FeatureMap]:

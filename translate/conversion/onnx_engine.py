@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from translate.conversion.engine import Backend, Engine, ModelInfo, OutOfMemoryError
+from translate.conversion.engine import Backend, Engine, ModelInfo, OutOfMemoryError, reflected
 from translate.domains import Domains
 from translate.errors import UserError, check_choice
 from translate.pixels import FULL_RANGE, Side
@@ -92,9 +92,10 @@ class OnnxEngine(Engine):
         _rescale(values, source.range_for(dtype), (source.low, source.high))
         multiple = self.info.size_multiple
         down, right = (max(-side % multiple, self.info.min_size - side) for side in (height, width))
-        if down or right:
-            is_thin = (down and height == 1) or (right and width == 1)  # one pixel has nothing to reflect
-            values = np.pad(values, ((0, 0), (0, 0), (0, down), (0, right)), mode="edge" if is_thin else "reflect")
+        rows, columns = (
+            reflected(np.arange(side + max(more, 0)), side) for side, more in ((height, down), (width, right))
+        )
+        values = values[:, :, rows[:, None], columns] if max(down, right) > 0 else values
         output = self.translate_values(values, labels)[..., :height, :width]
         low, high = target.range_for(dtype)
         _rescale(output, (target.low, target.high), (low, high))

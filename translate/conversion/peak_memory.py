@@ -1,5 +1,6 @@
 """How much memory a network needs for an image, found without computing anything."""
 
+import copy
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,9 +17,13 @@ def peak_bytes(network: nn.Module, *inputs: Sequence[int]) -> int:
 
     What libraries use inside an operation comes on top.
     """
-    tensors = {name: torch.empty_like(tensor, device="meta") for name, tensor in network.state_dict().items()}
+    meta = {
+        id(tensor): nn.Parameter(torch.empty_like(tensor, device="meta"), requires_grad=False)
+        for tensor in (*network.parameters(), *network.buffers())
+    }
+    sketch = copy.deepcopy(network, meta)
     with torch.inference_mode(), _Tracked() as tracked:
-        torch.func.functional_call(network, tensors, tuple(torch.empty(*shape, device="meta") for shape in inputs))
+        sketch(*(torch.empty(*shape, device="meta") for shape in inputs))
     return int(tracked.most)
 
 

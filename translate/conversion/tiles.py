@@ -83,14 +83,15 @@ def translate_tilewise(
     """Translate tile by tile: strips (rows, W, C) from top to bottom. `memory` is as for `translate_layerwise`;
     `multiple` and `min_size` are those of the sizes that the network takes.
     """
-    reach = reach_of(network, canvas, multiple, device)
+    reach, is_normalized = reach_of(network, canvas, multiple, device)
     border = _rounded(min(reach, WIDEST_BORDER), multiple)
     ramp = 0 if border >= reach else border // 2  # where tiles differ, one fades into the next
     tile = _rounded(max(tile, 2 * ramp, min_size), multiple)
     height, width = canvas.height, canvas.width
     source = canvas.source(Workspace(tile, height, width, device, 0))
+    inner = min(border, SAMPLE_BORDER)
     statistics = Statistics(
-        sample_statistics(network, canvas, tile, min(border, SAMPLE_BORDER), multiple, device, memory)
+        sample_statistics(network, canvas, tile, inner, multiple, device, memory) if is_normalized else []
     )
     done = 0
     waiting: Tensor | None = None  # rows from `done` on that the next tiles have a share in
@@ -115,7 +116,7 @@ def translate_tilewise(
         assert strip is not None
         if waiting is not None:
             strip[:, :, : waiting.shape[2]] += waiting
-        end = height if rows[1] == height else top + tile - ramp
+        end = height if top + tile >= height else top + tile - ramp
         finished, waiting = strip[:, :, : end - done], strip[:, :, end - done :]
         real = canvas.pixels.shape[0] - done
         if real > 0:
@@ -155,8 +156,8 @@ class Normalized:
     def statistics(self) -> Moments:
         return next(self.known)
 
-    def __mul__(self, scale: Tensor) -> Tensor:
-        return self.features * scale.to(self.features)
+    def affine(self, scale: Tensor, shift: Tensor) -> Tensor:
+        return self.features * scale.to(self.features) + shift.to(self.features)
 
 
 def sample_statistics(
@@ -207,15 +208,15 @@ def _share(first: int, tile: int, ramp: int, length: int) -> Tensor:
     return share
 
 
-def reach_of(network: Network, canvas: Canvas, multiple: int, device: torch.device) -> int:
-    """Pixels to either side of a pixel that it depends on, statistics aside."""
+def reach_of(network: Network, canvas: Canvas, multiple: int, device: torch.device) -> tuple[int, bool]:
+    """Pixels to either side of a pixel that it depends on, statistics aside; and whether there are statistics."""
     side = 64 * multiple
     sketch = Workspace(side, side, side, device, 0, is_sketch=True)
     middle = side // 2
     result: FeatureMap = network(Source(canvas.pixels, side, side, sketch, canvas.normalize))
     # Which pixel of a stride's period it is makes a difference.
     spans = [(place, result.reach((place, place + 1))) for place in range(middle, middle + multiple)]
-    return max(max(place - first, end - 1 - place) for place, (first, end) in spans)
+    return max(max(place - first, end - 1 - place) for place, (first, end) in spans), bool(sketch.moments)
 
 
 def _rounded(length: int, multiple: int) -> int:

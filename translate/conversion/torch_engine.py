@@ -1,18 +1,27 @@
 """A trained model on PyTorch: any size, whole or in tiles."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
-from translate.conversion.engine import Backend, Direction, Engine, ModelInfo, OutOfMemoryError, Pixels, TileStatistics
+from translate.conversion.engine import (
+    Backend,
+    Direction,
+    Engine,
+    ModelInfo,
+    OutOfMemoryError,
+    Pixels,
+    TileStatistics,
+    reflected,
+)
 from translate.conversion.inference import prepare_network
 from translate.conversion.tiles import Canvas, translate_layerwise, translate_tilewise
 from translate.errors import UserError
@@ -20,6 +29,7 @@ from translate.model import Model, read_model
 from translate.model_folder import find_model
 from translate.pixels import denormalize, normalize
 
+Result = TypeVar("Result")
 SKETCHED = 256
 """Pixels per side of the image that memory is estimated for."""
 WORKSPACE = 2
@@ -108,10 +118,12 @@ class TorchEngine(Engine):
         dtype = str(source.dtype)
         height, width = self._taken(*source.shape[:2])
         canvas = Canvas(source, height, width, self._normalize, lambda images: self._denormalize(images, dtype)[0])
-        labels = self.model.method.labels(self._glance(source), domain)
+        with torch.inference_mode():
+            labels = self.model.method.labels(self._glance(source), domain)
+        turns = count()
 
         def run(images: Any) -> Any:
-            with self._seeded():
+            with self._seeded(next(turns)):
                 return self.network(images) if labels is None else self.network(images, labels.expand(len(images), -1))
 
         memory = super().free_memory() // 2
@@ -123,8 +135,8 @@ class TorchEngine(Engine):
                 run, canvas, tile=tile, device=self.device, memory=memory, multiple=multiple, min_size=min_size
             )
         while True:
-            with torch.inference_mode(), self._watched_memory():
-                strip = next(strips, None)
+            with torch.inference_mode():
+                strip = self._guarded(lambda: next(strips, None))
             if strip is None:
                 return
             yield strip
@@ -136,7 +148,10 @@ class TorchEngine(Engine):
             return self._normalize(source[0:1, 0:1][None])
         step = max(max(source.shape[:2]) // GLANCE, 1)
         rows = [source[top : top + 1, 0 : source.shape[1]][:, ::step] for top in range(0, source.shape[0], step)]
-        return self._normalize(np.concatenate(rows)[None])
+        glance = self._normalize(np.concatenate(rows)[None])
+        height, width = glance.shape[2:]
+        taken = self._taken(height, width)
+        return reflect(glance, taken[0] - height, taken[1] - width)
 
     def run(self, pixels: np.ndarray, domain: str | None) -> np.ndarray:
         dtype = str(pixels.dtype)
@@ -146,6 +161,8 @@ class TorchEngine(Engine):
     def _normalize(self, pixels: np.ndarray) -> Tensor:
         """(B, H, W, C) of the files' type to (B, C, H, W) in [-1, 1] on the device."""
         low, high = self.info.source.range_for(str(pixels.dtype))
+        if not pixels.flags.writeable:  # torch warns of arrays that it must not write to
+            pixels = pixels.copy()
         return normalize(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device), low, high)
 
     def _denormalize(self, images: Tensor, dtype: str) -> np.ndarray:
@@ -162,16 +179,15 @@ class TorchEngine(Engine):
         """
         height, width = batch.shape[2:]
         taken = self._taken(height, width)
-        with self._watched_memory():
-            padded = reflect(batch, taken[0] - height, taken[1] - width)
-            if not self.model.settings["dropout_at_test"]:
-                return self._translate(padded, domain)[..., :height, :width]
-            # One by one from the same seed: an image's result depends neither on its batch nor on chance.
-            outputs = []
-            for image in torch.split(padded, 1):
-                with self._seeded():
-                    outputs.append(self._translate(image, domain))
-            return torch.cat(outputs)[..., :height, :width]
+        padded = reflect(batch, taken[0] - height, taken[1] - width)
+        if not self.model.settings["dropout_at_test"]:
+            return self._guarded(lambda: self._translate(padded, domain))[..., :height, :width]
+        # One by one from the same seed: an image's result depends neither on its batch nor on chance.
+        outputs = []
+        for image in torch.split(padded, 1):
+            with self._seeded():
+                outputs.append(self._guarded(lambda image=image: self._translate(image, domain)))  # type: ignore[misc]
+        return torch.cat(outputs)[..., :height, :width]
 
     def _taken(self, height: int, width: int) -> tuple[int, int]:
         """The size that an image is padded to."""
@@ -187,23 +203,28 @@ class TorchEngine(Engine):
         return prepare_network(self.model.method.translator(back=self.is_reversed), self.device)
 
     @contextmanager
-    def _seeded(self) -> Iterator[None]:
-        """Inside, random numbers are the same each time; the caller's own are not touched."""
+    def _seeded(self, turn: int = 0) -> Iterator[None]:
+        """Inside, random numbers are the same each time for this turn; the caller's own are not touched."""
         if not self.model.settings["dropout_at_test"]:
             yield
             return
-        with SEEDED, torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self.model.settings["seed"])
+        seed = self.model.settings["seed"] + turn
+        devices = [] if self.device.type == "cpu" else [self.device]
+        kind = "cuda" if self.device.type == "cpu" else self.device.type
+        with SEEDED, torch.random.fork_rng(devices=devices, device_type=kind):
+            torch.default_generator.manual_seed(seed)
+            if self.device.type == "cuda":
+                torch.cuda.manual_seed(seed)
+            elif self.device.type == "mps":
+                torch.mps.manual_seed(seed)
             yield
 
-    @contextmanager
-    def _watched_memory(self) -> Iterator[None]:
-        """Turn torch's ways of saying that memory is full into OutOfMemoryError."""
+    def _guarded(self, function: Callable[[], Result]) -> Result:
+        """Call `function`; turn torch's ways of saying that memory is full into OutOfMemoryError."""
         try:
-            yield
-            return
+            return function()
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Behind the handler, whose traceback would hold on to what fills the memory.
         if self.device.type == "cuda":
@@ -224,9 +245,10 @@ def load_torch_engine(
     )
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch said so; on the CPU it does in words alone."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch ran out of memory; most devices say so in words alone."""
+    words = ("can't allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def pick_device(accelerator: str) -> torch.device:
@@ -247,11 +269,9 @@ def pick_device(accelerator: str) -> torch.device:
 
 def reflect(batch: Tensor, down: int, right: int) -> Tensor:
     """Pad (B, C, H, W) at the bottom and the right by reflection, as often as a small image needs."""
-    while down or right:
-        height, width = batch.shape[2:]
-        now_down, now_right = min(down, height - 1), min(right, width - 1)
-        if (down and not now_down) or (right and not now_right):  # one pixel has nothing to reflect
-            return pad(batch, (0, right, 0, down), mode="replicate")
-        batch = pad(batch, (0, now_right, 0, now_down), mode="reflect")
-        down, right = down - now_down, right - now_right
+    for dimension, more in ((2, down), (3, right)):
+        if more:
+            size = batch.shape[dimension]
+            places = torch.from_numpy(reflected(np.arange(size + more), size))
+            batch = batch.index_select(dimension, places.to(batch.device))
     return batch

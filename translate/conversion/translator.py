@@ -29,6 +29,11 @@ ROOMY = 4096
 MEMORY_SHARE = 0.5
 """Of the free memory, what a network may take; reading, writing and other programs need some too."""
 
+TOO_LARGE = ImageError(
+    f"needs more memory than there is, even in tiles of {SMALLEST_TILE} pixels: close other programs, or use a machine "
+    "with more memory"
+)
+
 
 class Translator:
     """Translates images. Made by `translate.load`; may be used from several threads.
@@ -59,7 +64,7 @@ class Translator:
         self.resize: Resize = resize
         self.tile: Tile = tile
         self.tile_statistics: TileStatistics | None = tile_statistics
-        self._asked, self._free = -math.inf, 0.0
+        self._asked = -math.inf, 0.0
 
     @property
     def source(self) -> Side:
@@ -184,14 +189,16 @@ class Translator:
 
     def _free_memory(self) -> float:
         """Bytes that a network may take. Asked anew after a second: an answer takes as long as a small image."""
-        if time.monotonic() > self._asked + 1:
-            self._asked, self._free = time.monotonic(), MEMORY_SHARE * self.engine.free_memory()
-        return self._free
+        asked, free = self._asked
+        if time.monotonic() > asked + 1:
+            free = MEMORY_SHARE * self.engine.free_memory()
+            self._asked = time.monotonic(), free
+        return free
 
     def _run(self, images: Sequence[np.ndarray], domain: str | None) -> Sequence[np.ndarray]:
         height, width = images[0].shape[:2]
         if self.needs_tiles(height, width):
-            return [np.concatenate(list(self._tiles(image, domain))) for image in images]
+            return [self._in_tiles(image, domain) for image in images]
         try:
             return list(self.engine.run(np.stack(images), domain))
         except OutOfMemoryError:
@@ -200,39 +207,49 @@ class Translator:
             return [output for image in images for output in self._run([image], domain)]
         if self.tile == "off":
             raise ImageError(f"has {width}x{height} pixels, which do not fit into memory in one piece: use --tile auto")
-        return [np.concatenate(list(self._tiles(images[0], domain)))]
+        return [self._in_tiles(images[0], domain)]
+
+    def _in_tiles(self, image: np.ndarray, domain: str | None) -> np.ndarray:
+        """Translate in tiles, from the start again in smaller ones where memory does not suffice."""
+        for tile in self._tile_sizes():
+            try:
+                return np.concatenate(list(self._strips(image, domain, tile)))
+            except OutOfMemoryError:
+                continue
+        raise TOO_LARGE
 
     def _tiles(self, source: Pixels, domain: str | None) -> Iterator[np.ndarray]:
-        """Strips of an image in tiles, smaller ones where memory does not suffice."""
+        """Strips of an image in tiles; once the first is given out, there is no starting again."""
+        has_begun = False
+        for tile in self._tile_sizes():
+            try:
+                for strip in self._strips(source, domain, tile):
+                    has_begun = True
+                    yield strip
+                return
+            except OutOfMemoryError:
+                if has_begun:
+                    break
+        raise TOO_LARGE
+
+    def _strips(self, source: Pixels, domain: str | None, tile: int) -> Iterator[np.ndarray]:
         height, width = source.shape[:2]
-        tile = self._first_tile()
         count = -(-height // tile) * -(-width // tile)
         statistics = self.tile_statistics or ("exact" if count <= EXACT_TILES else "sampled")
         problem = self.engine.tiles_problem(statistics)
         if problem is not None:
             raise ImageError(f"has {width}x{height} pixels, which do not fit into memory in one piece; {problem}")
-        has_begun = False
-        while True:
-            try:
-                for strip in self.engine.run_tiles(source, domain, tile=tile, statistics=statistics):
-                    has_begun = True
-                    yield strip
-                return
-            except OutOfMemoryError:
-                if has_begun or tile // 2 < SMALLEST_TILE:
-                    raise ImageError(
-                        f"needs more memory than there is, even in tiles of {tile} pixels: close other programs, or "
-                        f"use a smaller --tile"
-                    ) from None
-            tile //= 2
+        yield from self.engine.run_tiles(source, domain, tile=tile, statistics=statistics)
 
-    def _first_tile(self) -> int:
-        if isinstance(self.tile, int):
-            return self.tile
-        tile, free = LARGEST_TILE, self._free_memory()
-        while tile // 2 >= SMALLEST_TILE and self.engine.memory_for(2 * tile, 2 * tile) > free:  # with its border
+    def _tile_sizes(self) -> Iterator[int]:
+        """Pixels per side of a tile: what was asked for, or what fits into memory; then ever smaller ones."""
+        tile = LARGEST_TILE if self.tile in ("auto", "off") else int(self.tile)
+        if self.tile == "auto":  # twice the side, for the border
+            while tile > SMALLEST_TILE and self.engine.memory_for(2 * tile, 2 * tile) > self._free_memory():
+                tile //= 2
+        while tile >= SMALLEST_TILE:
+            yield tile
             tile //= 2
-        return tile
 
     def _channels(self, found: int, dtype: str, *, is_grey: bool = False) -> int:
         """The channels of an image that are pixels, in front of its transparency."""
