@@ -488,8 +488,8 @@ def conversion_progress(*, plain: bool) -> Iterator[Callable[["Report"], None]]:
 
 
 def describe(report: "Report") -> str:
-    """Speed, what was skipped and failed, and the time left."""
-    parts = [f"{report.images_per_second:.1f} images/s"]
+    """Speed or how far a video is, what was skipped and failed, and the time left."""
+    parts = [report.within] if report.within else [f"{report.images_per_second:.1f} images/s"]
     parts += [f"{count} {name}" for count, name in ((report.skipped, "skipped"), (report.failed, "failed")) if count]
     if made := report.finished - report.skipped:
         left = round((report.total - report.finished) * report.seconds / made)

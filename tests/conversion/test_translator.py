@@ -1,5 +1,6 @@
 """A model as a function of images: any size, depth and kind in, the same size, depth and kind out."""
 
+import doctest
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
+import translate
 from translate import load
 from translate.conversion.torch_engine import TorchEngine, pick_device, reflect
 from translate.conversion.translator import Translator
@@ -319,3 +321,8 @@ def test_devices_are_picked_by_name() -> None:
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match="accelerator=mps is not available here: use accelerator=cpu"):
         pick_device("mps")
+
+
+def test_the_example_of_the_documentation_runs(model_folder: Callable[..., Path]) -> None:
+    found = doctest.testmod(translate, extraglobs={"run_folder": model_folder()})
+    assert (found.failed, found.attempted) == (0, 5)

@@ -5,7 +5,7 @@ import resource
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -16,17 +16,18 @@ import numpy as np
 import pytest
 
 from translate.conversion import video as video_module
-from translate.conversion.video import (
-    EXTENSIONS,
-    Encoder,
-    convert_video,
-    convert_video_to_frames,
-    read_frames,
-)
-from translate.data.image import ImageError, read_image
+from translate.conversion.video import EXTENSIONS, Encoder, convert_video
+from translate.data.image import ImageError
 
 CODECS = {".webm": ("libvpx-vp9", "libopus"), ".avi": ("mpeg4", "pcm_s16le"), ".mov": ("libx264", "pcm_s16le")}
 SECOND = 1000
+
+
+def read_frames(path: Path) -> Iterator[np.ndarray]:
+    """The pictures of a video in order."""
+    with video_module._open(path) as video:
+        for frames, _ in video.batches(1):
+            yield from (frame.pixels for frame in frames)
 
 
 def same(images: list[np.ndarray]) -> list[np.ndarray]:
@@ -281,24 +282,6 @@ def test_full_range_and_rgb_videos_keep_their_colours(tmp_path: Path, codec: str
     assert psnr(picture(0, 24, 32), next(read_frames(source))) > 34
 
 
-def test_a_video_becomes_a_folder_of_frames(tmp_path: Path) -> None:
-    source = make_video(tmp_path / "a.mp4")
-    told: list[tuple[int, int | None]] = []
-    count = convert_video_to_frames(
-        lambda images: [image[..., :2] for image in images],
-        source,
-        tmp_path / "frames" / "a",
-        ".tif",
-        batch_size=5,
-        progress=lambda done, total: told.append((done, total)),
-    )
-    assert count == 8
-    assert told == [(5, 8), (8, 8)]
-    assert sorted(os.listdir(tmp_path / "frames" / "a")) == [f"{index:06}.tif" for index in range(1, 9)]
-    for index, frame in enumerate(read_frames(source), start=1):
-        assert (read_image(tmp_path / "frames" / "a" / f"{index:06}.tif") == frame[..., :2]).all()
-
-
 def cut(path: Path, share: float) -> Path:
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
@@ -467,7 +450,6 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "av", None)
     calls: list[Callable[[], Any]] = [
         lambda: convert_video(same, source, tmp_path / "b.mp4", batch_size=2),
-        lambda: convert_video_to_frames(same, source, tmp_path, ".png", batch_size=2),
         lambda: list(read_frames(source)),
     ]
     for call in calls:

@@ -387,7 +387,13 @@ class _Conversion:
     def _write_video(self, path: Path, output: Path, domain: str | None) -> None:
         from translate.conversion.video import convert_video
 
-        convert_video(lambda frames: self._go_on(frames, domain), path, output, batch_size=self.batch_size)
+        convert_video(
+            lambda frames: self._go_on(frames, domain),
+            path,
+            output,
+            batch_size=self.batch_size,
+            progress=self.report.advance_video,
+        )
 
     def _write_pages(self, path: Path, output: Path, domain: str | None, count: int) -> None:
         if output.suffix.lower() not in TIFF:

@@ -42,11 +42,11 @@ def load_engine(
         engine.info = replace(engine.info, fingerprint=engine.metadata["fingerprint"])
         return engine
     engine = load_onnx(checkpoint, backend)
-    exported = engine.metadata["direction"]
+    exported = engine.metadata["direction"] or (None if engine.info.domains else "AtoB")
     if direction not in (None, exported):
         raise UserError(
-            f"direction={direction}: {checkpoint} was exported for "
-            f"{exported or 'domains'}; export it again with --direction {direction}, or leave the direction out"
+            f"direction={direction}: {checkpoint} was exported for {exported or 'domains'}; export it again with "
+            f"--direction {direction}, or leave the direction out"
         )
     return engine
 

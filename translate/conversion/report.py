@@ -23,6 +23,7 @@ class Report:
         failed: how many failures there were; an input that cannot be read counts once.
         failures: (input, reason) of the first 1000; all stand in failures.jsonl.
         finished: outputs dealt with in one way or another, of `total`.
+        within: how far a video is, in words; empty between videos.
         stopped: whether it was asked to stop before the end.
         comparison: the before/after picture, if one was asked for.
         seconds: how long it took, without loading the model.
@@ -38,6 +39,7 @@ class Report:
     failed: int = 0
     failures: list[tuple[Path, str]] = field(default_factory=list)
     finished: int = 0
+    within: str = ""
     stopped: bool = False
     comparison: Path | None = None
     seconds: float = 0.0
@@ -55,6 +57,12 @@ class Report:
         self.converted += 1
         self.replaced += replaced
         self.advance(1)
+
+    def advance_video(self, done: int, total: int | None) -> None:
+        """Take in how many frames of a video are done."""
+        self.within = f"frame {done}" + (f" of {total}" if total else "")
+        self.seconds = time.perf_counter() - self.begun
+        self.progress(self)
 
     def add_skipped(self, count: int) -> None:
         """Take in outputs that need nothing."""
@@ -95,5 +103,6 @@ class Report:
     def advance(self, count: int) -> None:
         """Take in that so many outputs more are dealt with."""
         self.finished += count
+        self.within = ""
         self.seconds = time.perf_counter() - self.begun
         self.progress(self)

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from translate.data.image import ImageError, write_image
+from translate.data.image import ImageError
 from translate.files import write_atomically
 
 if TYPE_CHECKING:
@@ -131,47 +131,6 @@ def convert_video(
     except av.FFmpegError as error:
         raise ImageError(f"cannot be written as a {suffix} file: {error.strerror}") from error
     return done
-
-
-def convert_video_to_frames(
-    translate_batch: TranslateBatch,
-    input_path: Path,
-    folder: Path,
-    suffix: str,
-    *,
-    batch_size: int,
-    progress: Progress | None = None,
-) -> int:
-    """Translate the frames of a video and write them as images 000001, 000002, ... into `folder`; return their number.
-
-    Every image appears when it is complete; after an error those before it stay. `suffix` is that of the images
-    (`.png`); the other arguments are those of `convert_video`.
-
-    Raises:
-        ImageError: the video cannot be read, see `convert_video`; the format cannot hold the results.
-        OSError: the disk is full or the folder cannot be written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    done = 0
-    with _open(input_path) as video:
-        for frames, _ in video.batches(batch_size):
-            for result in _translated(translate_batch, frames):
-                done += 1
-                write_image(folder / f"{done:06}{suffix}", result)
-            if progress is not None:
-                progress(done, video.total)
-    return done
-
-
-def read_frames(path: Path) -> Iterator[np.ndarray]:
-    """The frames of a video in order, each (H, W, 3) uint8 RGB, upright.
-
-    Raises:
-        ImageError: the video cannot be read, see `convert_video`.
-    """
-    with _open(path) as video:
-        for frames, _ in video.batches(1):
-            yield from (frame.pixels for frame in frames)
 
 
 @dataclass(frozen=True)
