@@ -109,7 +109,7 @@ def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="a run folder, a model folder or an exported .onnx file")],
     input: Annotated[Path, typer.Argument(help="an image, a video, or a folder of them, searched to its depth")],
-    output: Annotated[Path, typer.Argument(help="where results go, in the same tree; a file for a single input")],
+    output: Annotated[Path, typer.Argument(help="where results go, in the same tree; a file for one input, if wanted")],
     to: Annotated[
         Optional[list[str]],
         typer.Option(
@@ -139,7 +139,7 @@ def convert(
         Optional[str],
         typer.Option(
             help="what normalisation uses in tiles. exact: measured over the whole image, as without tiles; sampled: "
-            "estimated from some tiles, faster; default: exact up to 64 tiles"
+            "estimated from a sample, for images of very many tiles; default: exact up to 64 tiles"
         ),
     ] = None,
     backend: Annotated[
@@ -186,6 +186,8 @@ def convert(
         check_choice("--tile-statistics", tile_statistics, ("exact", "sampled"))
     if backend is not None:
         check_choice("--backend", backend, ("torch", "onnxruntime", "openvino"))
+    if not input.exists():  # loading the model takes seconds
+        raise UserError(f"INPUT {input} does not exist: give an image, a video or a folder of them")
     if tile not in ("auto", "off") and not tile.isdecimal():
         raise UserError(f"--tile {tile} is not auto, off, or a number of pixels")
     options: dict[str, Any] = {"to": to or [], "format": format, "overwrite": overwrite, "shard": Shard.parse(shard)}
@@ -311,6 +313,9 @@ def main() -> None:
     """Run the command line; errors meant for the user are printed without a traceback."""
     import errno
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what a terminal cannot show is escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:
@@ -489,12 +494,18 @@ def conversion_progress(*, plain: bool) -> Iterator[Callable[["Report"], None]]:
 
 def describe(report: "Report") -> str:
     """Speed or how far a video is, what was skipped and failed, and the time left."""
-    parts = [report.within] if report.within else [f"{report.images_per_second:.1f} images/s"]
+    parts = [report.within or speed(report)]
     parts += [f"{count} {name}" for count, name in ((report.skipped, "skipped"), (report.failed, "failed")) if count]
     if made := report.finished - report.skipped:
         left = round((report.total - report.finished) * report.seconds / made)
         parts.append(f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left")
     return ", ".join(parts)
+
+
+def speed(report: "Report") -> str:
+    """Images per second, or seconds per image."""
+    per_second = report.images_per_second
+    return f"{per_second:.1f} images/s" if per_second >= 1 or not per_second else f"{1 / per_second:.1f} s/image"
 
 
 def print_dry_run(prepared: "Prepared", *, as_json: bool) -> None:
@@ -513,7 +524,7 @@ def print_dry_run(prepared: "Prepared", *, as_json: bool) -> None:
         typer.echo(printable(f"{plan.folder / name}: {reason}"))
     typer.echo(f"{found.pending} to convert ({found.new} new, {found.changed} changed), {found.done} in OUTPUT already")
     if found.foreign:
-        typer.echo(f"{len(found.foreign)} in OUTPUT already were not made by this tool: --overwrite replaces them")
+        typer.echo(f"{len(found.foreign)} in OUTPUT already were made by something else: --overwrite replaces them")
 
 
 def print_conversion(report: "Report", output: Path, *, as_json: bool) -> None:
@@ -528,7 +539,7 @@ def print_conversion(report: "Report", output: Path, *, as_json: bool) -> None:
         printable(f"{report.converted} converted, {report.skipped} skipped, {report.failed} failed: {output}")
     )
     if report.converted:
-        console.print(f"{report.seconds:.1f} seconds, {report.images_per_second:.1f} images/s")
+        console.print(f"{report.seconds:.1f} seconds, {speed(report)}")
     if report.replaced:
         console.print(f"{report.replaced} of them replaced results of another model or other options.")
     if report.skipped:

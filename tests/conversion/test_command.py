@@ -113,7 +113,7 @@ def test_a_dry_run_counts_by_reason(convert: Run, source: Path, output: Path, no
         f"{source / 'a.png'} -> {output / 'a.png'}",
         f"{source / 'new.png'} -> {output / 'new.png'}",
         "2 to convert (1 new, 1 changed), 2 in OUTPUT already",
-        "1 in OUTPUT already were not made by this tool: --overwrite replaces them",
+        "1 in OUTPUT already were made by something else: --overwrite replaces them",
     ]
     counts = {"dry_run": True, "to_convert": 2, "new": 1, "changed": 1, "done": 2, "foreign": 1}
     assert json.loads(convert(source, output, "--dry-run", "--json").out) == counts
@@ -180,11 +180,12 @@ def test_without_a_terminal_a_line_tells_the_progress_from_time_to_time(
 def test_videos_are_converted_beside_images(
     convert: Run, source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fake(translate_batch: Any, input_path: Path, output_path: Path, *, batch_size: int) -> int:
+    def fake(translate_batch: Any, input_path: Path, output_path: Path, *, batch_size: int, progress: Any) -> int:
         if input_path.stem == "broken":
             raise ImageError("is damaged")
         frame = np.full((4, 4, 3), 100, np.uint8)
         output_path.write_bytes(translate_batch([frame])[0].tobytes())
+        progress(1, 1)
         return batch_size
 
     monkeypatch.setattr("translate.conversion.video.convert_video", fake)

@@ -362,7 +362,42 @@ def test_one_bad_image_is_a_failure(negative: Make, source: Path, output: Path) 
     (source / "a.png").write_bytes(b"")
     report = negative().convert_folder(source / "a.png", output)
     assert report.failures == [(source / "a.png", "is empty")]
-    assert tree(output) == ["failures.jsonl"]
+    assert tree(output) == []
+
+
+def test_a_list_of_failures_of_somebody_else_is_not_deleted(
+    negative: Make, draw: Draw, source: Path, output: Path
+) -> None:
+    draw("a.png")
+    output.mkdir()
+    (output / "failures.jsonl").write_text("mine")
+    with pytest.raises(
+        UserError, match=r"failures\.jsonl is there already and was not made by this tool: move it away"
+    ):
+        negative().convert_folder(source, output)
+    assert (output / "failures.jsonl").read_text() == "mine"
+
+
+def test_a_link_that_leads_back_to_the_input_is_refused(negative: Make, draw: Draw, source: Path, output: Path) -> None:
+    image = draw("sub/a.png")
+    output.mkdir()
+    (output / "sub").symlink_to(source / "sub")
+    with pytest.raises(UserError, match="by a link, which would be overwritten: remove the link"):
+        negative().convert_folder(source, output, overwrite=True)
+    np.testing.assert_array_equal(read_image(source / "sub" / "a.png"), image)
+
+
+def test_an_error_of_the_caller_leaves_nobody_writing(negative: Make, draw: Draw, source: Path, output: Path) -> None:
+    for index in range(20):
+        draw(f"{index}.png")
+
+    def fail(report: Report) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        negative().convert_folder(source, output, progress=fail)
+    said = (output / ".translate" / "done.jsonl").read_text().splitlines()
+    assert sum("begun" in line for line in said) == sum("done" in line for line in said) == len(tree(output))
 
 
 def test_one_image_leaves_the_files_beside_it_alone(negative: Make, draw: Draw, source: Path, output: Path) -> None:

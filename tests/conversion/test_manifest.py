@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -129,10 +130,24 @@ def test_a_single_image_leaves_what_is_there_alone_and_keeps_no_log(negative: Ma
     output.mkdir()
     (output / "a.png").write_text("mine")
     report = negative().convert_folder(source / "a.png", output)
-    assert (report.converted, report.skipped) == (0, 1)
+    assert (report.converted, report.failed) == (0, 1)
+    assert report.failures[0][1] == f"{output / 'a.png'} is there already: move it away, or use --overwrite"
     assert (output / "a.png").read_text() == "mine"
     assert negative().convert_folder(source / "a.png", output, overwrite=True).converted == 1
     assert [path.name for path in output.iterdir()] == ["a.png"]
+
+
+def test_results_of_another_input_are_neither_taken_for_done_nor_overwritten(
+    negative: Make, source: Path, output: Path, tmp_path: Path
+) -> None:
+    negative().convert_folder(source, output)
+    before = (output / "a.png").read_bytes()
+    shutil.copytree(source, tmp_path / "other", copy_function=shutil.copy2)
+    report = negative().convert_folder(tmp_path / "other", output)
+    assert (report.converted, report.skipped, report.failed) == (0, 0, 4)
+    assert f"made from INPUT {source.resolve()}: use another OUTPUT" in report.failures[0][1]
+    assert (output / "a.png").read_bytes() == before
+    assert negative().convert_folder(tmp_path / "other", output, overwrite=True).converted == 4
 
 
 def test_looking_writes_nothing(negative: Make, source: Path, output: Path) -> None:
@@ -151,18 +166,18 @@ def test_a_line_comes_before_each_output_and_one_after(negative: Make, source: P
     for name in ("a.png", "b.png", "x/c.png", "x/d.png"):
         begun, done = (line for line in said if name in line.values())
         stamp = Stamp.of(str(source / name))
-        assert begun.keys() == {"begun", "time"}
+        assert begun.keys() == {"begun", "time", "from"}
         assert (done["size"], done["modified"]) == stamp
         assert done["written"] == (output / name).stat().st_size
 
 
 def test_an_output_that_was_begun_but_not_finished_is_made_again(negative: Make, source: Path, output: Path) -> None:
     negative().convert_folder(source, output)
-    manifest = Manifest(output)
+    manifest = Manifest(output, source)
     manifest.open(None)
     manifest.begin("a.png")
     manifest.close()
-    assert Manifest(output).records["a.png"].key is None
+    assert Manifest(output, source).records["a.png"].key is None
     report = negative().convert_folder(source, output)
     assert (report.converted, report.skipped) == (1, 3)
 
@@ -171,30 +186,30 @@ def test_an_output_that_was_begun_but_not_finished_is_made_again(negative: Make,
 def test_a_torn_last_line_is_ignored_and_joins_no_other(tmp_path: Path, torn: bytes) -> None:
     (tmp_path / ".translate").mkdir()
     log = tmp_path / ".translate" / "done.jsonl"
-    log.write_bytes(b'{"begun":"before.png","time":1}\n' + torn)
-    manifest = Manifest(tmp_path)
+    log.write_bytes(b'{"begun":"before.png","time":1,"from":"/in"}\n' + torn)
+    manifest = Manifest(tmp_path, tmp_path)
     assert set(manifest.records) == {"before.png"}
     manifest.open(None)
     manifest.finish("a.png", key="k", stamp=Stamp(1, 2), written=3)
     manifest.close()
-    assert Manifest(tmp_path).records["a.png"][1:] == ("k", Stamp(1, 2), 3)
+    assert Manifest(tmp_path, tmp_path).records["a.png"][1:4] == ("k", Stamp(1, 2), 3)
     assert torn + b"\n" in log.read_bytes()
 
 
 def test_of_several_logs_the_latest_word_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for shard, key, now in ((Shard(2, 2), "new", 200.0), (None, "old", 100.0)):
         monkeypatch.setattr(time, "time", lambda now=now: now)
-        manifest = Manifest(tmp_path / str(key))
+        manifest = Manifest(tmp_path / str(key), tmp_path)
         manifest.open(shard)
         manifest.finish("a.png", key=key, stamp=Stamp(1, 2), written=3)
         manifest.close()
     (tmp_path / "new" / ".translate" / "done-2-of-2.jsonl").rename(tmp_path / "old/.translate/done-2-of-2.jsonl")
-    both = Manifest(tmp_path / "old")
-    assert both.records == {"a.png": Record(200.0, "new", Stamp(1, 2), 3)}
+    both = Manifest(tmp_path / "old", tmp_path)
+    assert both.records == {"a.png": Record(200.0, "new", Stamp(1, 2), 3, str(tmp_path.resolve()))}
     both.open(None)  # by a machine whose clock is behind
     both.begin("a.png")
     both.close()
-    assert Manifest(tmp_path / "old").records["a.png"].key is None
+    assert Manifest(tmp_path / "old", tmp_path).records["a.png"].key is None
 
 
 def test_a_log_of_many_repetitions_is_shortened_when_nobody_writes(
@@ -202,24 +217,24 @@ def test_a_log_of_many_repetitions_is_shortened_when_nobody_writes(
 ) -> None:
     monkeypatch.setattr(manifest_module, "SHORT", 10)
     for shard in (None, Shard(1, 2)):
-        manifest = Manifest(tmp_path)
+        manifest = Manifest(tmp_path, tmp_path)
         manifest.open(shard)
         for _ in range(5):
             manifest.begin("a.png")
             manifest.finish("a.png", key="k", stamp=Stamp(1, 2), written=3)
         manifest.begin("b.png")
         manifest.close()
-    before = Manifest(tmp_path).records
-    Manifest(tmp_path).open(None)
+    before = Manifest(tmp_path, tmp_path).records
+    Manifest(tmp_path, tmp_path).open(None)
     assert len(lines(tmp_path)) == 11  # somebody may be at work
     for log in (tmp_path / ".translate").iterdir():
         os.utime(log, (1, 1))
-    Manifest(tmp_path).open(Shard(1, 2))
+    Manifest(tmp_path, tmp_path).open(Shard(1, 2))
     assert len(lines(tmp_path)) == 11  # with shards, never
-    Manifest(tmp_path).open(None)
+    Manifest(tmp_path, tmp_path).open(None)
     assert len(lines(tmp_path)) == 2
     assert [log.name for log in (tmp_path / ".translate").iterdir()] == ["done.jsonl"]
-    assert Manifest(tmp_path).records == before
+    assert Manifest(tmp_path, tmp_path).records == before
 
 
 # --- shards ---

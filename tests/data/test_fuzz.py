@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from translate import memory
 from translate.data.header import Header, read_header
-from translate.data.image import EXTENSIONS, TYPES, ImageError, can_hold, encode_image, read_image, read_pages
+from translate.data.image import EXTENSIONS, TYPES, ImageError, can_hold, encode_image, iterate_pages, read_image
 from translate.data.metadata import Metadata, read_metadata
 from translate.data.tiff import TiffReader
 
@@ -133,7 +133,7 @@ def test_a_damaged_file_is_an_image_or_an_image_error(
         path = tmp_path / f"{number}{suffix}"
         path.write_bytes(data)
         start = time.process_time()
-        images = [outcome(lambda: read_image(path)), *(outcome(lambda: read_pages(path)) or [])]  # noqa: B023
+        images = [outcome(lambda: read_image(path)), *(outcome(lambda: list(iterate_pages(path))) or [])]  # noqa: B023
         if suffix == ".tif":
             images += outcome(lambda: read_regions(path)) or []  # noqa: B023
         header = outcome(lambda: read_header(path))  # noqa: B023
@@ -154,4 +154,4 @@ def test_the_files_that_are_damaged_were_whole_and_of_every_format(tmp_path: Pat
     assert {Path(name).suffix for name in FILES} == EXTENSIONS
     for name, data in FILES.items():
         (tmp_path / name).write_bytes(data)
-        assert len(read_pages(tmp_path / name)) == (3 if name == "pages.tif" else 1)
+        assert len(list(iterate_pages(tmp_path / name))) == (3 if name == "pages.tif" else 1)

@@ -3,12 +3,15 @@
 import errno
 import io
 import itertools
+import re
 import struct
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -16,6 +19,7 @@ from PIL import Image, ImageOps
 
 from translate import memory
 from translate.data.check import drop_alpha
+from translate.data.containers import JPEG, PNG, RIFF, jpeg_segments, png_chunks, tiff_directories, webp_chunks
 from translate.data.image import (
     EXTENSIONS,
     TYPES,
@@ -360,7 +364,7 @@ def test_missing_files_and_folders_cannot_be_opened(tmp_path: Path) -> None:
         (np.array([{}], object), "not an array of numbers: Object arrays"),
         (np.zeros(5, np.uint8), r"has uint8 pixels of shape \(5,\)"),
         (np.zeros((1, 4, 4, 3), np.uint8), r"shape \(1, 4, 4, 3\)"),
-        (np.zeros((4, 4, 3), np.int64), "has int64 pixels.*supported are .* uint8, uint16, float32"),
+        (np.zeros((4, 4, 3), np.int64), "has int64 pixels.*read are 8 and 16 bits without sign and floats"),
         (np.zeros((4, 4, 3), bool), "has bool pixels"),
         (np.zeros((0, 4, 3), np.uint8), r"shape \(0, 4, 3\)"),
         (np.zeros((4, 4, 0), np.float32), r"shape \(4, 4, 0\)"),
@@ -370,6 +374,27 @@ def test_arrays_that_are_no_image_are_refused(tmp_path: Path, array: np.ndarray,
     np.save(tmp_path / "image.npy", array, allow_pickle=True)
     with pytest.raises(ImageError, match=message):
         read_image(tmp_path / "image.npy")
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape"),
+    [
+        ("|V0", (10**8, 10**8, 3)),
+        ("|S0", (10**8, 10**8, 3)),
+        ("<c8", (2, 2, 3)),
+        ("|u1", (-1, 8, 8)),
+        ("|u1", (True, 4, 3)),
+    ],
+)
+def test_the_header_of_an_array_that_is_no_image_is_refused_at_once(
+    tmp_path: Path, descr: str, shape: tuple[int, ...]
+) -> None:
+    header = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode().ljust(117) + b"\n"
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(48)
+    (tmp_path / "image.npy").write_bytes(content)
+    for read in (read_image, read_header):
+        with pytest.raises(ImageError, match=rf"pixels of shape {re.escape(str(shape))}; read are 8 and 16 bits"):
+            read(tmp_path / "image.npy")
 
 
 def test_an_archive_of_arrays_is_no_image(tmp_path: Path) -> None:
@@ -383,6 +408,33 @@ def test_tiff_of_another_pixel_type_names_it(tmp_path: Path) -> None:
     (tmp_path / "image.tif").write_bytes(encode_tiff(np.zeros((4, 4), np.int16)))
     with pytest.raises(ImageError, match="has int16 pixels"):
         read_image(tmp_path / "image.tif")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"GIF89a" + struct.pack("<HH", 20000, 20000) + bytes(25),
+        b"\0\0\0\x1cftypavif" + bytes(32),
+        b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(32),
+        b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 20000 +X 20000\n" + bytes(32),
+        b"\x76\x2f\x31\x01" + bytes(32),
+        b"\x59\xa6\x6a\x95" + struct.pack(">7I", 20000, 20000, 24, 0, 1, 0, 0) + bytes(32),
+        b"P7\nWIDTH 20000\nHEIGHT 20000\nDEPTH 3\nMAXVAL 255\nENDHDR\n",
+        b"Pf\n20000 20000\n-1.0\n" + bytes(32),
+    ],
+    ids=["gif", "avif", "jpeg2000", "hdr", "exr", "sun", "pam", "pfm"],
+)
+def test_formats_beyond_those_promised_are_not_decoded(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    with pytest.raises(ImageError, match=r"supported format \(PNG, .*TIFF\): convert it to PNG or TIFF first"):
+        decode_image(content, ".png")
+
+
+@pytest.mark.parametrize("content", [b"P1\n# bits\n3 2\n0 1 0\n1 1 0\n", b"P4 3 2\n\x40\xc0"])
+def test_pnm_of_bits_is_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "image.pgm").write_bytes(content)
+    assert read_header(tmp_path / "image.pgm") == Header(2, 3, 1, "uint8")
+    np.testing.assert_array_equal(read_image(tmp_path / "image.pgm")[..., 0], [[255, 0, 255], [0, 0, 255]])
 
 
 # --- headers ---
@@ -441,6 +493,84 @@ def test_a_header_that_is_not_all_there_is_an_image_error(tmp_path: Path) -> Non
 def test_what_is_no_image_has_no_header(tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(b"Dear diary, this is no image.")
     assert read_header(tmp_path / "image.png") == Header(None, None, None, None)
+
+
+def tiff_of_directories(count: int, entries: Callable[[int], bytes], padding: int = 0) -> bytes:
+    """A little-endian TIFF of `count` directories with the entries of `entries(number)`."""
+    content = b"II*\0" + struct.pack("<I", 8)
+    for number in range(count):
+        tags = entries(number)
+        start = len(content)
+        content += struct.pack("<H", len(tags) // 12) + tags
+        content += struct.pack("<I", start + 6 + len(tags) if number < count - 1 else 0)
+    return content + bytes(padding)
+
+
+def short_tag(tag: int, value: int) -> bytes:
+    return struct.pack("<HHIHxx", tag, 3, 1, value)
+
+
+def test_of_tags_that_name_the_whole_file_only_the_first_number_is_kept(tmp_path: Path) -> None:
+    tags = (256, 257, 258, 259, 262, 274, 277, 278, 282, 283, 284, 296, 322, 323, 339, 34675)
+
+    def entries(_: int) -> bytes:
+        return b"".join(struct.pack("<HHII", tag, 7, 55000, 8) for tag in tags)
+
+    content = tiff_of_directories(280, entries)
+    assert len(content) > 55008
+    directories = tiff_directories(content)
+    assert [len(value) for value in next(directories).values()] == [1] * 15 + [55000]
+    assert [len(value) for tags in directories for value in tags.values()] == [1] * 15 * 279
+    [*_, last] = tiff_directories(content, profile_of=279)
+    assert last[34675] == content[8:55008]
+    (tmp_path / "image.tif").write_bytes(content)
+    start = time.process_time()
+    assert read_header(tmp_path / "image.tif").pages == 280
+    assert time.process_time() - start < 1
+
+
+def test_the_header_of_a_stack_of_many_pages_is_read(tmp_path: Path) -> None:
+    content = tiff_of_directories(10000, lambda number: short_tag(256, 4) + short_tag(257, 1 + number))
+    (tmp_path / "image.tif").write_bytes(content)
+    header = read_header(tmp_path / "image.tif")
+    assert (header.height, header.width, header.pages) == (1, 4, 10000)
+
+
+def test_a_tiff_of_too_many_pages_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("translate.data.header.MOST_DIRECTORIES", 3)
+    for count in (3, 4):
+        content = tiff_of_directories(count, lambda _: short_tag(256, 4) + short_tag(257, 4))
+        (tmp_path / f"{count}.tif").write_bytes(content)
+    assert read_header(tmp_path / "3.tif").pages == 3
+    with pytest.raises(ImageError, match="has more than 3 pages: split it"):
+        read_header(tmp_path / "4.tif")
+
+
+def test_millions_of_fill_bytes_are_skipped_at_once(tmp_path: Path) -> None:
+    content = encode_image(SMOOTH, ".jpg")
+    (tmp_path / "image.jpg").write_bytes(content[:2] + b"\xff" * 2_000_000 + content[2:])
+    (tmp_path / "fill.jpg").write_bytes(content[:2] + b"\xff" * 2_000_000)
+    start = time.process_time()
+    assert read_header(tmp_path / "image.jpg") == Header(32, 48, 3, "uint8")
+    with pytest.raises(ImageError, match="header cannot be read"):
+        read_header(tmp_path / "fill.jpg")
+    assert time.process_time() - start < 0.2
+
+
+@pytest.mark.parametrize(
+    ("walk", "start", "part"),
+    [
+        (jpeg_segments, JPEG, b"\xff\xe1\x00\x02"),
+        (png_chunks, PNG + bytes(4), struct.pack(">I4sI", 0, b"IDAT", 0)),
+        (webp_chunks, RIFF + bytes(8), b"EXIF\0\0\0\0"),
+    ],
+)
+def test_the_walk_through_a_file_of_endless_parts_ends(
+    monkeypatch: pytest.MonkeyPatch, walk: Callable[[bytes], Iterator[Any]], start: bytes, part: bytes
+) -> None:
+    assert len(list(walk(start + part * 50))) == 50
+    monkeypatch.setattr("translate.data.containers.MOST_PARTS", 20)
+    assert len(list(walk(start + part * 50))) == 20
 
 
 # --- too large ---

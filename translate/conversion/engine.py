@@ -40,6 +40,10 @@ class ModelInfo:
     fingerprint: str
 
 
+ROOMY = 4096
+"""Bytes per pixel that no generator needs: whether smaller images fit is not looked at closely."""
+
+
 class Pixels(Protocol):
     """An image (H, W, C) that may lie in a file: slices of rows and columns are read when they are asked for."""
 

@@ -79,7 +79,7 @@ def convert_folder(
     time of change), model, domain, `resize`, `format` and its own size are as they were, and made again otherwise.
     Files there that this function did not make are never overwritten without `overwrite`, and reported as failures.
     Every output appears under its name when it is complete; a killed run goes on where it was. A single image keeps
-    no such record: an existing output is left alone unless `overwrite`.
+    no such record: an existing output is a failure unless `overwrite`.
 
     Failures: an input that fails for whatever reason stops no other; all stand in `output/failures.jsonl`, at once.
 
@@ -161,7 +161,7 @@ def prepare(
         for domain in plan.places
     }
     try:
-        manifest = Manifest(plan.output) if plan.is_folder else None
+        manifest = Manifest(plan.output, plan.folder) if plan.is_folder else None
         found = survey(plan, manifest, keys, shard=part, overwrite=overwrite)
     except OSError as error:
         raise UserError(f"OUTPUT {output} cannot be read: {error.strerror or error}") from error
@@ -224,18 +224,18 @@ class _Conversion:
     def close(self) -> None:
         """Give back threads and files."""
         self.readers.shutdown(wait=False, cancel_futures=True)
-        self.writers.shutdown(wait=False, cancel_futures=True)
+        self.writers.shutdown(wait=True, cancel_futures=True)  # they write to the manifest
         if self.manifest is not None:
             self.manifest.close()
 
     def _begin(self) -> None:
         plan, report, found, shard = self.plan, self.report, self.survey, self.shard
         plan.output.mkdir(parents=True, exist_ok=True)
-        if plan.is_folder or plan.renamed is None:
+        if self.manifest is not None:
             part = "" if shard is None else f"-{shard.index}-of-{shard.count}"
             report.file = plan.output / FAILURES.replace(".", f"{part}.")
-        if self.manifest is not None:
-            assert report.file is not None
+            if report.file.exists() and not self.manifest.folder.exists():
+                raise UserError(f"{report.file} is there already and was not made by this tool: move it away")
             self.manifest.open(shard)
             report.file.unlink(missing_ok=True)
         remove_leftovers(found.leftovers)
@@ -244,13 +244,8 @@ class _Conversion:
         for name, reason in plan.problems:
             if shard is None or name in shard:
                 report.add_failure(plan.folder / name, reason, outputs=0)
-        for name, output in found.foreign:
-            report.add_failure(
-                plan.folder / name,
-                f"{plan.output / output} is there already and was not made by this tool: move it away, or use "
-                "--overwrite",
-                outputs=1,
-            )
+        for name, reason in found.foreign:
+            report.add_failure(plan.folder / name, reason, outputs=1)
 
     def _batches(self, inputs: Iterable[Picture | Special | Unreadable]) -> Iterator[list[Picture]]:
         """Group images of one shape, type and domains; what waits for company is bounded."""

@@ -1,5 +1,7 @@
 """From a checkpoint to what runs it; torch is imported only where it is needed."""
 
+import atexit
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +67,11 @@ def exported_file(checkpoint: Path, direction: Direction | None, trusted: tuple[
     try:
         export_onnx(model, kept, direction=direction)
     except OSError:  # not ours to write into
-        kept = Path(tempfile.mkdtemp(prefix="translate-")) / name
+        folder = Path(tempfile.mkdtemp(prefix="translate-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        kept = folder / name
         export_onnx(model, kept, direction=direction)
+    for older in kept.parent.glob(f"*-{direction or 'trained'}.onnx"):
+        if older != kept:
+            older.unlink(missing_ok=True)
     return kept

@@ -41,12 +41,14 @@ class Record(NamedTuple):
         key: of the model and options, see `result_key`; None while the output is being written.
         stamp: of the input that it was made from.
         written: the output's size in bytes.
+        source: the INPUT it was made from.
     """
 
     time: float
     key: str | None = None
     stamp: Stamp = Stamp(0, 0)
     written: int = 0
+    source: str = ""
 
 
 def result_key(**options: Any) -> str:
@@ -61,11 +63,13 @@ class Manifest:
     line mentions was made by somebody else.
 
     Attributes:
+        source: the INPUT that is converted now.
         records: by output, below OUTPUT with forward slashes; as read at the start.
     """
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, source: Path) -> None:
         self.folder = output / LOGS
+        self.source = str(source.resolve())
         self.records: dict[str, Record] = {}
         self._lines = 0
         self._clock = 0.0
@@ -80,6 +84,7 @@ class Manifest:
                     name, record = parsed
                     if record.key is not None:
                         record = record._replace(key=keys.setdefault(record.key, record.key))
+                    record = record._replace(source=keys.setdefault(record.source, record.source))
                     if name not in self.records or record.time >= self.records[name].time:
                         self.records[name] = record
                     self._clock = max(self._clock, record.time)
@@ -108,11 +113,11 @@ class Manifest:
 
     def begin(self, output: str) -> None:
         """Say that `output` is about to be written. Safe to call from several threads."""
-        self._append({"begun": output, "time": self._now()})
+        self._append(_begun(output, Record(self._now(), source=self.source)))
 
     def finish(self, output: str, *, key: str, stamp: Stamp, written: int) -> None:
         """Say that `output` is there. Safe to call from several threads."""
-        self._append(_finished(output, Record(self._now(), key, stamp, written)))
+        self._append(_finished(output, Record(self._now(), key, stamp, written, self.source)))
 
     def _logs(self) -> list[Path]:
         try:
@@ -145,13 +150,16 @@ class Manifest:
         def write(partial: Path) -> None:
             with partial.open("wb") as file:
                 for output, record in self.records.items():
-                    line = {"begun": output, "time": record.time} if record.key is None else _finished(output, record)
-                    file.write(_encoded(line))
+                    file.write(_encoded((_begun if record.key is None else _finished)(output, record)))
 
         write_atomically(whole, write)
         for path in logs:
             if path != whole:
                 path.unlink()
+
+
+def _begun(output: str, record: Record) -> dict[str, Any]:
+    return {"begun": output, "time": record.time, "from": record.source}
 
 
 def _finished(output: str, record: Record) -> dict[str, Any]:
@@ -163,6 +171,7 @@ def _finished(output: str, record: Record) -> dict[str, Any]:
         "size": size,
         "modified": modified,
         "written": written,
+        "from": record.source,
     }
 
 
@@ -175,9 +184,10 @@ def _parse(line: bytes) -> tuple[str, Record] | None:
     try:
         said = json.loads(line)
         if "begun" in said:
-            return str(said["begun"]), Record(float(said["time"]))
+            return str(said["begun"]), Record(float(said["time"]), source=str(said["from"]))
         stamp = Stamp(int(said["size"]), int(said["modified"]))
-        return str(said["done"]), Record(float(said["time"]), str(said["key"]), stamp, int(said["written"]))
+        written, source = int(said["written"]), str(said["from"])
+        return str(said["done"]), Record(float(said["time"]), str(said["key"]), stamp, written, source)
     except (ValueError, KeyError, TypeError):
         return None
 

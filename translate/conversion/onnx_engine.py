@@ -62,12 +62,17 @@ class OnnxEngine(Engine):
                 steps=int(saved["steps"]),
                 fingerprint=digest,  # the direction and all else are in the file
             )
+            if min(self.info.size_multiple, self.info.min_size, int(saved["bytes_per_pixel"])) < 1:
+                raise ValueError("a size below 1")
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(
                 f"the metadata of {file} is damaged: {type(error).__name__}: {error}. {_remedy(file)}"
             ) from error
+
+    def memory_for(self, height: int, width: int) -> int:
+        return height * width * int(self.metadata["bytes_per_pixel"])
 
     @abstractmethod
     def _load(self, file: Path, threads: int | None) -> str | None:

@@ -15,7 +15,8 @@ The file's metadata hold, for people, `description`, `input image`, `input label
   `labels` (whether pixels are class labels).
 - `domains`: null, or the `sets` with `names`, `kind` and `exclusive`, in the order of the label vector; with several
   sets a mask of one number per set follows the names.
-- `size_multiple`, `min_size`; `direction` (AtoB, BtoA or null); `steps` of training; `fingerprint` of the model.
+- `size_multiple`, `min_size`; `bytes_per_pixel` that running takes, about; `direction` (AtoB, BtoA or null); `steps` of
+  training; `fingerprint` of the model.
 - `settings`: those of training that translating reads.
 """
 
@@ -45,7 +46,7 @@ from translate.conversion.onnx_engine import (
     load_onnx,
     missing,
 )
-from translate.conversion.torch_engine import TorchEngine
+from translate.conversion.torch_engine import SKETCHED, TorchEngine
 from translate.errors import UserError
 from translate.files import write_atomically
 from translate.model import Model
@@ -122,7 +123,7 @@ def export_onnx(model: Model, file: Path, *, direction: Direction | None = None)
         raise UserError(f"the network has {size / 2**30:.1f} GiB of weights, and one ONNX file holds at most 2")
     info = engine.info
     pixels = PixelNetwork(network, info.source, info.target).eval()
-    metadata = _metadata(info, type(model.method).__name__, None if model.domains else direction or _trained(model))
+    metadata = _metadata(engine, None if model.domains else direction or _trained(model))
     found: list[Check] = []
 
     def write(partial: Path) -> None:
@@ -182,8 +183,9 @@ def _save(pixels: PixelNetwork, info: ModelInfo, metadata: dict[str, str], file:
     program.save(file, external_data=False)
 
 
-def _metadata(info: ModelInfo, method: str, direction: str | None) -> dict[str, str]:
+def _metadata(engine: TorchEngine, direction: str | None) -> dict[str, str]:
     """What the head of this module says is in the file."""
+    info, method = engine.info, type(engine.model.method).__name__
     settings, data = info.settings, info.settings["data"]
     read = {name: settings[name] for name in ("image_size", "seed", "norm_at_test", "dropout_at_test")}
     first = {"first": {"augmentation": data["first"]["augmentation"]}} if "first" in data else {}
@@ -196,6 +198,7 @@ def _metadata(info: ModelInfo, method: str, direction: str | None) -> dict[str, 
         "domains": info.domains.as_dict() if info.domains else None,
         "size_multiple": info.size_multiple,
         "min_size": info.min_size,
+        "bytes_per_pixel": engine.memory_for(SKETCHED, SKETCHED) // SKETCHED**2,
         "direction": direction,
         "steps": info.steps,
         "fingerprint": info.fingerprint,

@@ -67,6 +67,14 @@ class Shard:
         return cls(index, count)
 
 
+UNREAD = frozenset(
+    {".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".exr", ".hdr", ".psd", ".cr2", ".cr3", ".nef", ".arw", ".dng"}
+    | {".czi", ".nd2", ".lif", ".dcm", ".svs", ".wmv", ".mpg", ".mpeg", ".flv"}
+)
+"""Pictures and videos that are not read, and not passed over in silence."""
+REMEDY = "convert it to PNG or TIFF (a video to MP4) first"
+
+
 @dataclass
 class Plan:
     """What is converted into what.
@@ -143,6 +151,8 @@ def make_plan(
     suffixes = _suffixes(format, channels)
     if input_path.is_file():
         return _plan_one(input_path, output, format, channels, places, suffixes)
+    if not input_path.is_dir():
+        raise UserError(f"INPUT {input_path} is neither a file nor a folder")
     if len(domains) > 1:
         _check_is_folder(output, f"{len(domains)} domains were asked for")
         places.update(_places(domains, output))
@@ -187,7 +197,9 @@ def find_inputs(root: Path) -> tuple[dict[str, list[str]], list[tuple[str, str]]
                         continue
                     if _is_folder(entry):
                         (linked if entry.is_symlink() else waiting).append(below)
-                    elif os.path.splitext(name)[1].lower() not in known:
+                    elif (suffix := os.path.splitext(name)[1].lower()) in UNREAD:
+                        problems.append((below, f"is a {suffix} file, which is not read: {REMEDY}"))
+                    elif suffix not in known:
                         continue
                     elif _is_pipe(entry):
                         problems.append((below, "is no regular file"))
@@ -252,6 +264,8 @@ def _plan_one(
     suffix, named = path.suffix.lower(), output.suffix.lower()
     if suffix not in known:
         raise UserError(f"INPUT {path} is no image or video by its extension: {', '.join(sorted(known))}")
+    if named in UNREAD:
+        raise UserError(f"OUTPUT {output} is a {named} file, which is not written: name it .png or .tif, or a folder")
     if len(places) > 1:
         _check_is_folder(output, f"{len(places)} domains were asked for")
         places.update(_places([domain for domain in places if domain is not None], output))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from translate.conversion.manifest import Manifest, Stamp
 from translate.conversion.plan import LOGS, Job, Plan, Shard
+from translate.errors import UserError
 
 PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial-(\d+)-\d+")
 """Temporary names of `write_atomically`, with the process that gave them."""
@@ -25,7 +26,7 @@ class Survey:
         new: outputs among them that are not there.
         changed: outputs that are there, but of another input, model or options, or were not finished.
         done: outputs that need nothing.
-        foreign: (input, output) of outputs that are there and were made by something else.
+        foreign: (input, reason) of outputs that are there and were made by something else or of another INPUT.
         leftovers: files that a killed run left under a temporary name.
     """
 
@@ -48,14 +49,17 @@ def survey(
     """Compare a plan with what is in OUTPUT, whose folders are listed once each.
 
     `keys` are those of the model and options by domain, see `result_key`. Without a manifest, whatever is in OUTPUT
-    counts as done.
+    is somebody else's.
 
     Raises:
         OSError: a folder of OUTPUT cannot be listed.
+        UserError: a link makes a folder of OUTPUT one of INPUT.
     """
     found = Survey()
     all_domains = tuple(plan.places)
     for folder, files in plan.tree.items():
+        if plan.is_folder:
+            _check_links(plan, folder)
         listings = {domain: _listing(plan, folder, domain, shard, found.leftovers) for domain in all_domains}
         for file in files:
             name = f"{folder}/{file}" if folder else file
@@ -80,27 +84,29 @@ def _is_pending(
     keys: dict[str | None, str],
     name: str,
     domain: str | None,
-    size: int | None,
+    there: "os.DirEntry[str] | None",
     overwrite: bool,
     found: Survey,
 ) -> bool:
-    """Whether an output is to be made, which is counted; `size` is that of the file which is there."""
-    if size is None:
+    """Whether an output is to be made, which is counted; `there` is the file of its name."""
+    if there is None:
         found.new += 1
         return True
     if overwrite:
         found.changed += 1
         return True
-    if manifest is None:
-        found.done += 1
-        return False
     output = plan.output_of(name, domain)
-    record = manifest.records.get(output)
-    if record is None:
-        found.foreign.append((name, output))
+    record = None if manifest is None else manifest.records.get(output)
+    if record is None or manifest is None or record.source != manifest.source:
+        if record is not None:
+            why = f", made from INPUT {record.source}: use another OUTPUT, or --overwrite if INPUT has moved"
+        else:
+            why = f"{' and was not made by this tool' * plan.is_folder}: move it away, or use --overwrite"
+        found.foreign.append((name, f"{plan.output / output} is there already{why}"))
         return False
     try:
-        is_done = record[1:] == (keys[domain], Stamp.of(os.path.join(plan.folder, name)), size)
+        stamp = Stamp.of(os.path.join(plan.folder, name))
+        is_done = record[1:4] == (keys[domain], stamp, there.stat().st_size)
     except OSError:  # which is said when it is read
         is_done = False
     found.done += is_done
@@ -108,18 +114,27 @@ def _is_pending(
     return not is_done
 
 
-def _listing(plan: Plan, folder: str, domain: str | None, shard: Shard | None, leftovers: list[str]) -> dict[str, int]:
-    """The files of a folder of OUTPUT with their sizes."""
-    sizes = {}
+def _check_links(plan: Plan, folder: str) -> None:
+    source = os.path.join(plan.folder, folder)
+    for place in plan.places.values():
+        target = os.path.join(plan.output, place, folder)
+        if os.path.exists(target) and os.path.samefile(source, target):
+            raise UserError(
+                f"OUTPUT {target} is {source} of INPUT by a link, which would be overwritten: remove the link"
+            )
+
+
+def _listing(
+    plan: Plan, folder: str, domain: str | None, shard: Shard | None, leftovers: list[str]
+) -> dict[str, "os.DirEntry[str]"]:
+    """The files of a folder of OUTPUT by name."""
+    files = {}
     for entry in existing(os.path.join(plan.output, plan.places[domain], folder)):
         if _is_leftover(entry, shard):
             leftovers.append(entry.path)
         elif not PARTIAL.fullmatch(entry.name):
-            try:
-                sizes[entry.name] = entry.stat().st_size
-            except FileNotFoundError:
-                sizes[entry.name] = -1  # a link to nothing is not to be replaced either
-    return sizes
+            files[entry.name] = entry
+    return files
 
 
 def existing(folder: str) -> Iterator["os.DirEntry[str]"]:

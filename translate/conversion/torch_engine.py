@@ -97,10 +97,12 @@ class TorchEngine(Engine):
 
             side = max(SKETCHED // self.info.size_multiple, 2) * self.info.size_multiple
             labels = [] if self.info.domains is None else [(1, self.info.domains.width)]
-            used = peak_bytes(
-                self.model.method.translator(back=self.is_reversed), (1, self.info.source.channels, side, side), *labels
-            )
-            self._bytes_per_pixel = WORKSPACE * used // side**2
+            network = self.model.method.translator(back=self.is_reversed)
+            try:
+                used = peak_bytes(network, (1, self.info.source.channels, side, side), *labels)
+                self._bytes_per_pixel = max(WORKSPACE * used // side**2, 1)
+            except RuntimeError:  # a network that looks at its pixels to decide what it does
+                self._bytes_per_pixel = ROOMY
         return height * width * self._bytes_per_pixel
 
     def free_memory(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from translate.conversion.engine import Backend, Direction, Engine, OutOfMemoryError, Pixels, TileStatistics
+from translate.conversion.engine import ROOMY, Backend, Direction, Engine, OutOfMemoryError, Pixels, TileStatistics
 from translate.data.check import fits_channels, match_channels
 from translate.data.image import ImageError, read_image
 from translate.errors import UserError, check_choice
@@ -24,8 +24,6 @@ LARGEST_TILE = 1024
 """Tiles beyond it gain nothing: their borders are a small part already."""
 EXACT_TILES = 64
 """Images of at most so many tiles get exact statistics unless told otherwise."""
-ROOMY = 4096
-"""Bytes per pixel that no generator needs: whether smaller images fit is not looked at closely."""
 MEMORY_SHARE = 0.5
 """Of the free memory, what a network may take; reading, writing and other programs need some too."""
 
@@ -57,7 +55,7 @@ class Translator:
     ) -> None:
         check_choice("resize", resize, get_args(Resize))
         if tile not in ("auto", "off") and (not isinstance(tile, int) or tile < SMALLEST_TILE):
-            raise UserError(f"tile={tile} is not auto, off, or a number of pixels of at least {SMALLEST_TILE}")
+            raise UserError(f"--tile {tile} is not auto, off, or a number of pixels of at least {SMALLEST_TILE}")
         if tile_statistics is not None:
             check_choice("tile_statistics", tile_statistics, get_args(TileStatistics))
         self.engine = engine
@@ -79,8 +77,8 @@ class Translator:
     def __call__(self, image: Any, domain: str | None = None) -> Any:
         """Translate one image: numpy (H, W, C) or (H, W) of uint8, uint16 or float32, a path, or a PIL image.
 
-        The result is of the same kind, size and depth (a path gives an array). Float values are in [0, 1] unless the
-        model was trained on another range.
+        The result is of the same kind, size and depth (a path gives an array, of the first page). Float values are in
+        [0, 1] unless the model was trained on another range. EXIF orientation is applied.
 
         Raises:
             UserError: the image cannot be read or does not suit the model.
@@ -168,7 +166,9 @@ class Translator:
             )
         if self.tile == "off":
             raise ImageError("is too large to be translated in one piece: use --tile auto")
-        prepared = _Prepared(source, self._channels(source.shape[2], str(source.dtype)), self.source.channels)
+        prepared = _Prepared(
+            source, self._channels(source.shape[2], str(source.dtype)), self.source.channels, self._check_range
+        )
         top = 0
         for strip in self._tiles(prepared, domain):
             rows = slice(top, top + len(strip))
@@ -238,7 +238,8 @@ class Translator:
         statistics = self.tile_statistics or ("exact" if count <= EXACT_TILES else "sampled")
         problem = self.engine.tiles_problem(statistics)
         if problem is not None:
-            raise ImageError(f"has {width}x{height} pixels, which do not fit into memory in one piece; {problem}")
+            why = "are more than fit into memory in one piece" if self.tile == "auto" else f"exceed --tile {self.tile}"
+            raise ImageError(f"has {width}x{height} pixels, which {why}; {problem}")
         yield from self.engine.run_tiles(source, domain, tile=tile, statistics=statistics)
 
     def _tile_sizes(self) -> Iterator[int]:
@@ -260,6 +261,20 @@ class Translator:
             raise ImageError(f"has {pixels} channels, but the model translates images of {wanted}{remedy}")
         return pixels
 
+    def _check_range(self, image: np.ndarray) -> None:
+        """Raise ImageError for floats that are no numbers, or far outside of what the model knows."""
+        if image.dtype != np.float32:
+            return
+        low, high = self.source.range_for("float32")
+        least, most = float(image.min()), float(image.max())
+        if not math.isfinite(least) or not math.isfinite(most):
+            raise ImageError("has pixels that are NaN or infinite: replace them")
+        if least < 2 * low - high or most > 2 * high - low:
+            raise ImageError(
+                f"has values from {least:g} to {most:g}, but the model knows floats from {low:g} to {high:g}: rescale "
+                "the image to them"
+            )
+
     def _prepared(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Pixels as the model takes them, and the transparency that goes around it."""
         dtype = str(image.dtype)
@@ -267,6 +282,7 @@ class Translator:
             raise ImageError(
                 f"has {dtype} pixels of shape {image.shape}; supported are (H, W, C) of {', '.join(FULL_RANGE)}"
             )
+        self._check_range(image)
         wanted, colors = self.source.channels, image[..., :3]
         is_grey = wanted == 1 and image.shape[2] in (3, 4) and bool((colors == colors[..., :1]).all())
         count = self._channels(image.shape[2], dtype, is_grey=is_grey)
@@ -278,13 +294,15 @@ class Translator:
 class _Prepared:
     """An image without its transparency, grey repeated for a model of colours, as slices of it are taken."""
 
-    def __init__(self, image: Pixels, count: int, wanted: int) -> None:
-        self.image, self.count = image, count
+    def __init__(self, image: Pixels, count: int, wanted: int, check: Callable[[np.ndarray], None]) -> None:
+        self.image, self.count, self.check = image, count, check
         self.has_alpha = count < image.shape[2]
         self.shape, self.dtype = (*image.shape[:2], wanted), image.dtype
 
     def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray:
-        return match_channels(self.image[place][..., : self.count], self.shape[2])
+        piece = self.image[place][..., : self.count]
+        self.check(piece)
+        return match_channels(piece, self.shape[2])
 
 
 def load_translator(
@@ -302,7 +320,11 @@ def load_translator(
     from translate.conversion.load import load_engine
 
     engine = load_engine(checkpoint, accelerator=accelerator, direction=direction, backend=backend, trusted=trusted)
-    return Translator(engine, resize=resize, tile=tile, tile_statistics=tile_statistics)
+    translator = Translator(engine, resize=resize, tile=tile, tile_statistics=tile_statistics)
+    problem = engine.tiles_problem("exact")
+    if isinstance(tile, int) and problem is not None:
+        raise UserError(f"--tile {tile}: {problem}")
+    return translator
 
 
 def training_size(settings: Any, height: int, width: int) -> tuple[int, int]:
@@ -327,9 +349,12 @@ def _resized(image: np.ndarray, height: int, width: int, *, labels: bool) -> np.
 
 
 def _through_pil(image: Any, translate: Callable[[np.ndarray], np.ndarray]) -> Any:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    mode = image.mode if image.mode in ("L", "RGB", "RGBA", "I;16", "F") else "RGB"
+    image = ImageOps.exif_transpose(image)
+    is_clear = image.mode in ("PA", "P") and ("transparency" in image.info or image.mode == "PA")
+    known = ("L", "LA", "RGB", "RGBA", "I;16", "F")
+    mode = image.mode if image.mode in known else "RGBA" if is_clear else "RGB"
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     output = translate(pixels[..., None] if pixels.ndim == 2 else pixels)
     try:

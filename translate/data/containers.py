@@ -16,10 +16,14 @@ SAMPLES, ROWS_PER_STRIP, X_RESOLUTION, Y_RESOLUTION, PLANES, RESOLUTION_UNIT = 2
 TILE_WIDTH, TILE_LENGTH, SAMPLE_FORMAT, ICC_PROFILE = 322, 323, 339, 34675
 TAGS = frozenset({SUBFILE_TYPE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, ROWS_PER_STRIP})
 TAGS |= {X_RESOLUTION, Y_RESOLUTION, PLANES, RESOLUTION_UNIT, TILE_WIDTH, TILE_LENGTH, SAMPLE_FORMAT, ICC_PROFILE}
-TYPES = {1: "B", 3: "H", 4: "I", 5: "II", 7: "B", 16: "Q"}
+FIELD_TYPES = {1: "B", 3: "H", 4: "I", 5: "II", 7: "B", 16: "Q"}
+MOST_PARTS = 2**18
+"""Segments or chunks of a file that are looked at; images have a few thousand."""
+MOST_ENTRIES = 512
+"""Tags of a TIFF directory that are looked at; images have less than a hundred."""
 
 Tags = dict[int, Any]
-"""TIFF tags by number: a tuple of numbers each, bytes for the ICC profile."""
+"""TIFF tags by number: the first of the numbers of each, in a tuple; bytes for the ICC profile."""
 
 
 class Source(Protocol):
@@ -61,12 +65,14 @@ class FileBytes:
 def jpeg_segments(data: Source) -> Iterator[tuple[int, int, int]]:
     """(marker, start, end) of the content of each segment up to the first start of scan, which is the last."""
     position = 2
-    while position + 4 <= len(data):
+    for _ in range(MOST_PARTS):
+        if position + 4 > len(data):
+            return
         ff, marker, length = struct.unpack(">BBH", data[position : position + 4])
         if ff != 0xFF:
             return
-        if marker == 0xFF:  # a fill byte
-            position += 1
+        if marker == 0xFF:
+            position = _end_of_fill(data, position)
             continue
         yield marker, position + 4, position + 2 + length
         if marker == 0xDA or length < 2:
@@ -74,10 +80,22 @@ def jpeg_segments(data: Source) -> Iterator[tuple[int, int, int]]:
         position += 2 + length
 
 
+def _end_of_fill(data: Source, position: int) -> int:
+    """Position of the last of the bytes 0xFF that follow each other from `position`."""
+    while block := data[position : position + 2**16]:
+        rest = block.lstrip(b"\xff")
+        position += len(block) - len(rest)
+        if rest:
+            break
+    return position - 1
+
+
 def png_chunks(data: Source) -> Iterator[tuple[bytes, int, int]]:
     """(kind, start, end) of the content of each chunk up to IEND."""
     position, kind = 8, b""
-    while position + 12 <= len(data) and kind != b"IEND":
+    for _ in range(MOST_PARTS):
+        if position + 12 > len(data) or kind == b"IEND":
+            return
         length, kind = struct.unpack(">I4s", data[position : position + 8])
         yield kind, position + 8, position + 8 + length
         position += 12 + length
@@ -93,20 +111,25 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 def webp_chunks(data: Source) -> Iterator[tuple[bytes, int, int]]:
     """(kind, start, end) of the content of each chunk."""
     position = 12
-    while position + 8 <= len(data):
+    for _ in range(MOST_PARTS):
+        if position + 8 > len(data):
+            return
         kind, length = struct.unpack("<4sI", data[position : position + 8])
         yield kind, position + 8, position + 8 + length
         position += 8 + length + length % 2
 
 
-def tiff_directories(data: Source) -> Iterator[Tags]:
-    """The tags of each image in a TIFF (or of EXIF, which is built alike), in the order of the file."""
+def tiff_directories(data: Source, *, profile_of: int = 0) -> Iterator[Tags]:
+    """The tags of each image in a TIFF (or of EXIF, which is built alike), in the order of the file.
+
+    Of all ICC profiles, which may be large, only that of directory number `profile_of` is read.
+    """
     order = TIFF_BYTE_ORDER.get(data[:4])
     if order is None:
         return
     is_big = data[2:3] == b"+" or data[3:4] == b"+"
     count_type, entry_type, room = ("Q", "HHQ", 8) if is_big else ("H", "HHI", 4)
-    head, step = struct.calcsize(order + count_type), struct.calcsize(order + entry_type) + room
+    head, entry = struct.calcsize(order + count_type), struct.Struct(f"{order}{entry_type}{room}s")
     offset_type = order + ("Q" if is_big else "I")
     at = 8 if is_big else 4
     seen: set[int] = set()
@@ -114,34 +137,35 @@ def tiff_directories(data: Source) -> Iterator[Tags]:
         [start] = struct.unpack(offset_type, data[at : at + room])
         if start in seen or not 8 <= start <= len(data) - head:
             return
+        wanted = TAGS if len(seen) == profile_of else TAGS - {ICC_PROFILE}
         seen.add(start)
         [count] = struct.unpack(order + count_type, data[start : start + head])
-        at = start + head + count * step
+        at = start + head + count * entry.size
         if at > len(data):
             return
-        entries = data[start + head : at]
         tags: Tags = {}
-        for position in range(0, len(entries), step):
-            tag, kind, number = struct.unpack_from(order + entry_type, entries, position)
-            if tag not in TAGS or kind not in TYPES or tag in tags:
+        entries = data[start + head : start + head + min(count, MOST_ENTRIES) * entry.size]
+        for tag, kind, number, value in entry.iter_unpack(entries):
+            if tag not in wanted or kind not in FIELD_TYPES or tag in tags or not number:
                 continue
-            size = number * struct.calcsize(order + TYPES[kind])
-            value = entries[position + step - room : position + step]
+            layout = order + FIELD_TYPES[kind]
+            size_of_one = struct.calcsize(layout)
+            size = number * size_of_one
             if size > room:
                 [place] = struct.unpack(offset_type, value)
-                value = data[place : place + size]
-            if 0 < size <= len(value):
-                tags[tag] = _value(tag, value[:size], order, kind, number)
+                if place + size > len(data):
+                    continue
+                value = data[place : place + (size if tag == ICC_PROFILE else size_of_one)]
+            if tag == ICC_PROFILE:
+                tags[tag] = value[:size]
+            else:
+                first, *below = struct.unpack(layout, value[:size_of_one])
+                tags[tag] = (_ratio(first, *below) if below else first,)
         yield tags
 
 
-def _value(tag: int, value: bytes, order: str, kind: int, number: int) -> bytes | tuple[float, ...]:
-    if tag == ICC_PROFILE:
-        return value
-    numbers = struct.unpack(f"{order}{number * len(TYPES[kind])}{TYPES[kind][0]}", value)
-    if kind != 5:
-        return numbers
-    return tuple(above / below if below else 0.0 for above, below in zip(numbers[::2], numbers[1::2], strict=True))
+def _ratio(above: int, below: int) -> float:
+    return above / below if below else 0.0
 
 
 def exif_tags(data: Source) -> Tags:

@@ -4,6 +4,7 @@ import io
 import math
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,14 +36,26 @@ from translate.data.containers import (
 )
 from translate.errors import UserError
 
+TYPES = ("uint8", "uint16", "float32")
+"""The pixel types of images in memory."""
 ALWAYS_FITS = 2**26
 """Bytes that are decoded without asking how much memory there is."""
 DEFLATED = 1032
 """Bytes that one byte of deflated data can become at most."""
+MOST_DIRECTORIES = 2**16
+"""Pages, thumbnails and smaller copies that a TIFF may have."""
 
 
 class ImageError(UserError):
     """One file cannot be read or written; the message says why, without the path."""
+
+    @classmethod
+    def of_pixels(cls, dtype: np.dtype, shape: tuple[int, ...]) -> "ImageError":
+        """The error of an array that is no image."""
+        return cls(
+            f"has {dtype} pixels of shape {shape}; read are 8 and 16 bits without sign and floats, as "
+            "(rows, columns, channels): convert it"
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ def read_header(path: Path) -> Header:
 
 
 def find_header(data: Source) -> Header:
-    """The header of any format but NPY.
+    """The header of any format but NPY; one without a size where it is none of the formats that are read.
 
     Raises:
         ImageError: the file ends within its header.
@@ -94,11 +107,12 @@ def find_header(data: Source) -> Header:
         if start[:4] == RIFF and start[8:12] == b"WEBP":
             return _webp_header(data)
         if start[:4] in TIFF_BYTE_ORDER:
-            pages = [tags for _, tags in tiff_pages(data)]
-            return tiff_header(pages[0], len(pages))
+            pages = tiff_pages(data)
+            _, first = next(pages)
+            return tiff_header(first, 1 + sum(1 for _ in pages))
         if start[:2] == b"BM":
             return _bmp_header(start)
-        if start[:2] in (b"P2", b"P3", b"P5", b"P6"):
+        if start[:2] in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"):
             return _pnm_header(data[:4096])
     except ImageError:
         raise
@@ -136,18 +150,29 @@ def check_size(header: Header, *, remedy: str = "make it smaller, or free memory
         )
 
 
-def tiff_pages(data: Source) -> list[tuple[int, Tags]]:
+def tiff_pages(data: Source) -> Iterator[tuple[int, Tags]]:
     """Position in the file and tags of each page; thumbnails, smaller copies and masks are no pages.
+
+    The first thing in the file is the page where there is no other. The pages are looked up as they are asked for,
+    the profile of the first thing alone is among the tags.
 
     Raises:
         LookupError: there is no page, or one without a size.
+        ImageError: the file has too many pages.
     """
-    found = list(enumerate(tiff_directories(data)))
-    pages = [(index, tags) for index, tags in found if not int(tags.get(SUBFILE_TYPE, (0,))[0]) & 0b101]
-    pages = pages or [found[0]]
-    for _, tags in pages:
-        tiff_header(tags)
-    return pages
+    first: Tags = {}
+    has_page = False
+    for index, tags in enumerate(tiff_directories(data)):
+        if index == MOST_DIRECTORIES:
+            raise ImageError(f"has more than {MOST_DIRECTORIES} pages: split it into several files")
+        first = first or tags
+        if not int(tags.get(SUBFILE_TYPE, (0,))[0]) & 0b101:
+            tiff_header(tags)
+            has_page = True
+            yield index, tags
+    if not has_page:
+        tiff_header(first)
+        yield 0, first
 
 
 def tiff_header(tags: Tags, pages: int = 1) -> Header:
@@ -195,6 +220,8 @@ def npy_header(data: Source) -> Header:
         raise ImageError(f"is not an array of numbers: {error}") from error
     if dtype.hasobject:
         raise ImageError("is not an array of numbers: Object arrays are not read")
+    if dtype.kind not in "uif" or not dtype.itemsize or any(type(side) is not int or side < 1 for side in shape):
+        raise ImageError.of_pixels(dtype, shape)
     if math.prod(shape) * dtype.itemsize > len(data) - file.tell():
         raise ImageError("is not an array of numbers: its end is missing, or it is damaged")
     height, width, channels = {2: (*shape, 1), 3: shape}.get(len(shape), (None, None, None))
@@ -259,11 +286,12 @@ def _bmp_header(start: bytes) -> Header:
 
 
 def _pnm_header(start: bytes) -> Header:
+    is_bits = start[:2] in (b"P1", b"P4")
     words: list[bytes] = []
     for line in start.splitlines():
         words += line.split(b"#")[0].split()
-        if len(words) >= 4:
+        if len(words) >= 4 - is_bits:
             break
-    width, height, largest = (int(word) for word in words[1:4])
+    width, height, largest = (int(word) for word in ([*words[1:3], b"1"] if is_bits else words[1:4]))
     channels = 3 if words[0] in (b"P3", b"P6") else 1
     return Header(height, width, channels, "uint16" if largest > 255 else "uint8")

@@ -27,6 +27,7 @@ from translate.data.containers import (
     png_chunks,
 )
 from translate.data.header import ALWAYS_FITS, check_size, find_header, npy_header, tiff_pages
+from translate.data.header import TYPES as TYPES
 from translate.data.header import Header as Header
 from translate.data.header import ImageError as ImageError
 from translate.data.header import read_header as read_header
@@ -37,7 +38,6 @@ from translate.files import write_bytes
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".npy"})
 TIFF = frozenset({".tif", ".tiff"})
-TYPES = ("uint8", "uint16", "float32")
 DAMAGED = "cannot be decoded: damaged, or not an image of a supported format"
 
 cv2.utils.logging.setLogLevel(
@@ -100,7 +100,10 @@ def decode_image(data: bytes, suffix: str) -> np.ndarray:
             return _finished(np.lib.format.read_array(io.BytesIO(data), allow_pickle=False))
         if data[:4] in TIFF_BYTE_ORDER:
             return _decode_first_page(data)
-        _check_decodable(data)
+        header = find_header(data)
+        if header.height is None:  # cv2 reads more formats, of which the size is not known before
+            raise ImageError(f"{DAMAGED} (PNG, JPEG, WebP, BMP, PNM, TIFF): convert it to PNG or TIFF first")
+        check_size(header)
         if _is_truncated(data):
             raise ImageError("is truncated: the end of the file is missing")
         return _finished(_decode(data))
@@ -311,7 +314,7 @@ def _check_decodable(data: Source) -> None:
 def _find_first_page(data: Source) -> tuple[int, Tags, bool]:
     """Position and tags of the page, which is not too large, and whether it is for tifffile."""
     try:
-        index, tags = tiff_pages(data)[0]
+        index, tags = next(tiff_pages(data))
     except LookupError as error:
         raise ImageError(DAMAGED) from error
     by_tifffile = tiff.needs_tifffile(data, tags, index)
@@ -345,9 +348,7 @@ def _finished(image: np.ndarray | None, orientation: int = 1) -> np.ndarray:
     if str(image.dtype) not in TYPES:
         image = image.astype(np.float32 if image.dtype.kind == "f" else image.dtype.newbyteorder("="))
     if str(image.dtype) not in TYPES or image.ndim != 3 or not image.size:
-        raise ImageError(
-            f"has {image.dtype} pixels of shape {image.shape}; supported are (H, W, C) of {', '.join(TYPES)}"
-        )
+        raise ImageError.of_pixels(image.dtype, image.shape)
     return np.ascontiguousarray(_upright(image, orientation))
 
 

@@ -4,7 +4,7 @@ import io
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sized
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -28,8 +28,9 @@ from translate.data.containers import (
     Source,
     Tags,
     orientation_of,
+    tiff_directories,
 )
-from translate.data.header import Header, ImageError, check_size, decoded_tiff, tiff_header, tiff_pages
+from translate.data.header import TYPES, Header, ImageError, check_size, decoded_tiff, tiff_header, tiff_pages
 from translate.data.metadata import Metadata, suitable_profile, tiff_metadata
 from translate.files import write_atomically
 
@@ -40,7 +41,6 @@ CACHE_BYTES = 2**27
 JPEG_COMPRESSION = 7
 CV2_COMPRESSIONS = (1, 2, 3, 4, 5, 8, 32773, 32946)
 """None, three of fax, LZW, deflate, PackBits, and deflate by its old number."""
-TYPES = ("uint8", "uint16", "float32")
 
 
 def needs_tifffile(data: Source, tags: Tags, index: int) -> bool:
@@ -184,10 +184,11 @@ class TiffReader:
     def __init__(self, path: Path, page: int = 0) -> None:
         try:
             with FileBytes(path) as data:
-                pages = tiff_pages(data)
+                pages = [index for index, _ in tiff_pages(data)]
                 if not 0 <= page < len(pages):
                     raise ImageError(f"has no page {page}: its pages are 0 to {len(pages) - 1}")
-                index, tags = pages[page]
+                index = pages[page]
+                tags = next(islice(tiff_directories(data, profile_of=index), index, None))
                 header = tiff_header(tags)
         except OSError as error:
             raise ImageError(f"cannot be opened: {error.strerror or error}") from error
@@ -325,7 +326,11 @@ def check_tiff_size(tags: Tags, *, uses_cv2: bool) -> None:
         and tags.get(ROWS_PER_STRIP, (2**32,))[0] >= tags[LENGTH][0]
     )
     by_region = not (is_one_strip or _read_whole(tags, header))
-    remedy = "`translate convert` reads it by region" if by_region else "save it as a TIFF in tiles or strips"
+    remedy = (
+        "`translate convert` reads it by region if what it writes stays a TIFF (--format tiff or keep)"
+        if by_region
+        else "save it as a TIFF in tiles or strips"
+    )
     check_size(decoded_tiff(tags), remedy=remedy, uses_cv2=uses_cv2)
 
 
