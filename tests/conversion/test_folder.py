@@ -18,7 +18,7 @@ from translate.conversion.folder import COMPARISON
 from translate.conversion.reading import AHEAD
 from translate.conversion.report import Report
 from translate.conversion.translator import Translator
-from translate.data.image import Metadata, read_image, read_metadata, read_pages, write_image, write_pages
+from translate.data.image import Metadata, iterate_pages, read_image, read_metadata, write_image, write_pages
 from translate.data.tiff import write_tiff_strips
 from translate.errors import UserError
 from translate.picture import TITLE_HEIGHT
@@ -232,7 +232,7 @@ def test_every_page_of_a_tiff_is_converted(negative: Make, noise: Draw, source: 
     images = pages(source / "a.tif", 3, noise)
     report = negative().convert_folder(source, output)
     assert (report.converted, report.failures) == (1, [])
-    found = read_pages(output / "a.tif")
+    found = list(iterate_pages(output / "a.tif"))
     for image, page in zip(images, found, strict=True):
         np.testing.assert_array_equal(page, 255 - image)
 
@@ -271,7 +271,7 @@ def test_a_tiff_that_is_large_beside_the_memory_goes_through_in_strips(
     monkeypatch.setattr(folder_module, "load", None)
     report = Strips(negative().engine).convert_folder(source, output)
     assert (report.converted, report.failures) == (2, [])
-    np.testing.assert_array_equal(read_pages(output / "a.tif")[0], 255 - image)
+    np.testing.assert_array_equal(list(iterate_pages(output / "a.tif"))[0], 255 - image)
     np.testing.assert_array_equal(read_image(output / "b.tif"), 255 - small)
     assert [round(value) for value in read_metadata((output / "a.tif").read_bytes()).resolution or ()] == [300, 300]
 

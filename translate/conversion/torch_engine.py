@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from translate.conversion.engine import (
+    ROOMY,
     Backend,
     Direction,
     Engine,

@@ -111,19 +111,14 @@ def decode_image(data: bytes, suffix: str) -> np.ndarray:
         raise ImageError("is too large for the memory") from error
 
 
-def read_pages(path: Path) -> list[np.ndarray]:
-    """Every page of a TIFF as `read_image` returns the first, or the one image of any other file.
+def iterate_pages(path: Path) -> Iterator[np.ndarray]:
+    """Every page of a TIFF as `read_image` returns the first, one at a time; or the one image of any other file.
 
     Thumbnails, smaller copies and masks in a TIFF are no pages. Pages may differ in shape and pixel type.
 
     Raises:
         ImageError: as `read_image`, for any page.
     """
-    return list(iterate_pages(path))
-
-
-def iterate_pages(path: Path) -> Iterator[np.ndarray]:
-    """The pages of `read_pages`, of which one is decoded at a time."""
     if read_header(path).pages == 1:
         yield read_image(path)
         return
