@@ -271,7 +271,7 @@ def test_a_tiff_that_is_large_beside_the_memory_goes_through_in_strips(
     monkeypatch.setattr(folder_module, "load", None)
     report = Strips(negative().engine).convert_folder(source, output)
     assert (report.converted, report.failures) == (2, [])
-    np.testing.assert_array_equal(list(iterate_pages(output / "a.tif"))[0], 255 - image)
+    np.testing.assert_array_equal(next(iter(iterate_pages(output / "a.tif"))), 255 - image)
     np.testing.assert_array_equal(read_image(output / "b.tif"), 255 - small)
     assert [round(value) for value in read_metadata((output / "a.tif").read_bytes()).resolution or ()] == [300, 300]
 
