@@ -15,13 +15,6 @@ import torch
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files whose tests start processes come first, while the process that waits for them is still small."""
-    starts = {path: "subprocess" in path.read_text() for path in {item.path for item in items}}
-    items.sort(key=lambda item: not starts[item.path])
-
-
 TINY = [
     "image_size=16",
     "generator=unet_64",
@@ -53,6 +46,19 @@ def draw_pairs(folder: Path, count: int, *, size: int = 20) -> Path:
         left = generator.integers(0, 256, (size, size, 3), np.uint8)
         cv2.imwrite(str(folder / f"image {index}.png"), np.concatenate([left, 255 - left], axis=1))
     return folder
+
+
+@pytest.fixture
+def noise() -> Callable[..., np.ndarray]:
+    """Noise of any shape and pixel type; every call gives other pixels."""
+    generator = np.random.default_rng(0)
+
+    def make(shape: tuple[int, ...] = (12, 12, 3), dtype: str = "uint8") -> np.ndarray:
+        if dtype == "float32":
+            return generator.random(shape, np.float32)
+        return generator.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+
+    return make
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -188,13 +187,13 @@ def translator(model_folder: Callable[..., Path]) -> Callable[..., Translator]:
 
 
 @pytest.fixture
-def noise() -> Callable[..., np.ndarray]:
-    """Noise of any shape and pixel type; every call gives other pixels."""
-    generator = np.random.default_rng(0)
+def source(tmp_path: Path) -> Path:
+    """The folder to convert, empty."""
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
 
-    def make(shape: tuple[int, ...] = (12, 12, 3), dtype: str = "uint8") -> np.ndarray:
-        if dtype == "float32":
-            return generator.random(shape, np.float32)
-        return generator.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
 
-    return make
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Where converted images go; not there yet."""
+    return tmp_path / "out"

@@ -29,12 +29,6 @@ def source(tmp_path: Path, noise: Draw) -> Path:
 
 
 @pytest.fixture
-def output(tmp_path: Path) -> Path:
-    """Where converted images go; not there yet."""
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def asked() -> dict[str, Any]:
     """The options that the model was last loaded with."""
     return {}

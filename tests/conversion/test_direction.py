@@ -26,12 +26,6 @@ COLOR = Side(3, "uint8", 0, 255)
 DEPTH = Side(1, "uint16", 1000, 2000)
 
 
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    """Where converted images go; not there yet."""
-    return tmp_path / "out"
-
-
 # --- which way ---
 
 

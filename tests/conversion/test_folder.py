@@ -30,19 +30,6 @@ GREY = Side(1, "uint8", 0, 255)
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """The folder to convert, empty."""
-    (tmp_path / "in").mkdir()
-    return tmp_path / "in"
-
-
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    """Where converted images go; not there yet."""
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def draw(source: Path, noise: Draw) -> Draw:
     """Write noise into the folder to convert and return it."""
 

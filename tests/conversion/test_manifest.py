@@ -31,12 +31,6 @@ def source(tmp_path: Path, noise: Draw) -> Path:
     return tmp_path / "in"
 
 
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    """Where converted images go; not there yet."""
-    return tmp_path / "out"
-
-
 def other(translator: Translator) -> Translator:
     """The same with other weights, by its fingerprint."""
     translator.engine.info = replace(translator.engine.info, fingerprint="other")

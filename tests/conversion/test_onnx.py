@@ -203,6 +203,19 @@ def test_no_torch_is_imported(exported: Callable[[str], Exported], backend: str)
     assert (done.stdout, done.stderr) == ("(1, 8, 8, 3)\n[]\n", "")
 
 
+def test_signals_are_heard_when_models_are_gone(exported: Callable[[str], Exported]) -> None:
+    code = f"""
+import os, pathlib, signal
+from translate.conversion.onnx_engine import load_onnx
+engines = [load_onnx(pathlib.Path({str(exported("unet").file)!r}), "openvino") for _ in range(2)]
+del engines[0], engines[0]
+signal.signal(signal.SIGINT, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n")
+
+
 # --- domains ---
 
 

@@ -14,19 +14,6 @@ from translate.conversion.plan import Plan, Shard, find_inputs, make_plan
 from translate.errors import UserError
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """The folder to convert, empty."""
-    (tmp_path / "in").mkdir()
-    return tmp_path / "in"
-
-
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    """Where converted images go; not there yet."""
-    return tmp_path / "out"
-
-
 def touch(folder: Path, *names: str) -> None:
     """Make empty files."""
     for name in names:

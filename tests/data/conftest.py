@@ -15,19 +15,6 @@ Shape = tuple[int, ...]
 
 
 @pytest.fixture
-def noise() -> Callable[..., np.ndarray]:
-    """Noise of any shape and pixel type; every call gives other pixels."""
-    generator = np.random.default_rng(0)
-
-    def make(shape: Shape = (12, 12, 3), dtype: str = "uint8") -> np.ndarray:
-        if dtype == "float32":
-            return generator.random(shape, np.float32)
-        return generator.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
-
-    return make
-
-
-@pytest.fixture
 def draw(noise: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """Write noise, or `image`, to a path and return it."""
 

@@ -30,17 +30,6 @@ SETTINGS = {"dropout_at_test": False, "data": {}}
 AUGMENTATION = {"_target_": "translate.data.augmentation.DomainAugmentation", "load_size": SIZE}
 
 
-class Function(nn.Module):
-    """A function as a network."""
-
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.function(*inputs)
-
-
 class Coloring(Method):
     """Moves what is in one colour channel to the channel of the domain asked for."""
 
@@ -56,7 +45,10 @@ class Coloring(Method):
         return source.new_zeros(len(source), 1)
 
     def translator(self, *, back: bool = False) -> nn.Module:
-        return Function(lambda source, _: self.paint(source, self.asked))
+        return self
+
+    def forward(self, source: Tensor, labels: Tensor) -> Tensor:
+        return self.paint(source, self.asked)
 
     def paint(self, source: Tensor, domain: str | None) -> Tensor:
         colored = torch.full_like(source, -1)

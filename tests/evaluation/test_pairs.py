@@ -23,17 +23,6 @@ GREY = Side(1, "uint8", 0, 255)
 SETTINGS = {"dropout_at_test": False, "data": {}}
 
 
-class Function(nn.Module):
-    """A function as a network."""
-
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.function(*inputs)
-
-
 class Negative(Method):
     """Turns every pixel into its negative."""
 
@@ -45,9 +34,9 @@ class Negative(Method):
         raise NotImplementedError
 
     def translator(self, *, back: bool = False) -> nn.Module:
-        return Function(self.paint_back if back else self.paint)
+        return self
 
-    def paint(self, source: Tensor) -> Tensor:
+    def forward(self, source: Tensor) -> Tensor:
         return -source
 
     def show(self, batch: Any) -> dict[str, Tensor]:
@@ -55,15 +44,19 @@ class Negative(Method):
 
 
 class BothWays(Negative):
-    """There every image is black; back it is its negative."""
+    """There every image is black; another network leads back."""
 
     is_reversible = True
 
-    def paint(self, source: Tensor) -> Tensor:
-        return torch.full_like(source, -1)
+    def __init__(self, back: nn.Module) -> None:
+        super().__init__()
+        self.back = back
 
-    def paint_back(self, target: Tensor) -> Tensor:
-        return -target
+    def translator(self, *, back: bool = False) -> nn.Module:
+        return self.back if back else self
+
+    def forward(self, source: Tensor) -> Tensor:
+        return torch.full_like(source, -1)
 
 
 def translator_of(method: Method, source: Side = COLOR, target: Side = COLOR, **options: Any) -> TorchEngine:
@@ -130,7 +123,7 @@ def test_images_are_resized_as_in_training_but_not_augmented(pairs: Callable[...
 
 def test_without_a_comparable_input_there_is_no_baseline(pairs: Callable[..., dict[str, Any]]) -> None:
     class Repeating(Negative):
-        def paint(self, source: Tensor) -> Tensor:
+        def forward(self, source: Tensor) -> Tensor:
             return -source.expand(-1, 3, -1, -1)
 
     evaluation = evaluate_pairs(translator_of(Repeating(), GREY, COLOR), pairs(channels_a=1))
@@ -143,16 +136,16 @@ def test_translating_back_compares_with_the_source(
     pairs: Callable[..., dict[str, Any]], sources: list[np.ndarray], direction: str, l1: float | str
 ) -> None:
     expected = np.mean([255 - image.astype(float) for image in sources]) / 255 if l1 else 0
-    evaluation = evaluate_pairs(translator_of(BothWays(), direction=direction), pairs())
+    evaluation = evaluate_pairs(translator_of(BothWays(Negative()), direction=direction), pairs())
     assert evaluation.mean["l1"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_translating_back_takes_images_of_the_target_side(pairs: Callable[..., dict[str, Any]]) -> None:
-    class ToGrey(BothWays):
-        def paint_back(self, target: Tensor) -> Tensor:
+    class ToGrey(nn.Module):
+        def forward(self, target: Tensor) -> Tensor:
             return -target.mean(1, keepdim=True)
 
-    translator = translator_of(ToGrey(), GREY, COLOR, direction="BtoA")
+    translator = translator_of(BothWays(ToGrey()), GREY, COLOR, direction="BtoA")
     assert evaluate_pairs(translator, pairs(channels_a=1)).mean["l1"] < 0.15  # luminance is no plain mean
     with pytest.raises(UserError, match="the data's target has 3 channels, but the model was trained with 1"):
         evaluate_pairs(translator, pairs())

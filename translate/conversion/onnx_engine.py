@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 from abc import abstractmethod
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -198,7 +199,7 @@ class OpenVinoEngine(OnnxEngine):
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
-        core = openvino.Core()
+        core = _core_of(openvino)
         try:
             model = core.read_model(file)
             self._model = core.compile_model(model, "CPU", settings)
@@ -241,6 +242,12 @@ def default_backend() -> OnnxBackend:
 def missing(extra: str, what: str) -> UserError:
     """The error for a package of an extra that is not installed."""
     return UserError(f"{what} needs packages that are not installed: pip install 'translate-images[{extra}]'")
+
+
+@cache
+def _core_of(openvino: Any) -> Any:
+    """The one core of the process: when several are given up, OpenVINO frees the stack on which signals are handled."""
+    return openvino.Core()
 
 
 def _rescale(values: np.ndarray, old: tuple[float, float], new: tuple[float, float]) -> None:
