@@ -20,6 +20,8 @@ POINTS = (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))
 """Where its polynomials are evaluated, and at infinity. With these the convolution is as exact as the plain one; with
 the usual 0, 1, -1, 2, -2 its error is 2.5 times as large."""
 FEW_PIXELS = 64
+MANY_PIXELS = 1024
+"""From so many features per channel on, Winograd's algorithm gains more than transforming its weights takes."""
 
 
 def prepare_network(network: nn.Module, device: torch.device) -> nn.Module:
@@ -46,7 +48,6 @@ def _replace(layer: nn.Module) -> None:
         channels = sorted((layer.in_channels, layer.out_channels))
         if layer.kernel_size == (3, 3) and layer.stride == (1, 1) and channels[0] >= 128 and channels[1] <= 512:
             layer.__class__ = WinogradConvolution
-            layer.register_buffer("transformed", transform_weight(layer.weight), persistent=False)
         elif layer.stride == (1, 1) and layer.out_channels <= 4 and layer.padding_mode == "zeros":
             layer.__class__ = RowConvolution
         else:
@@ -121,14 +122,15 @@ class Convolution(nn.Conv2d):
 
 
 class WinogradConvolution(Convolution):
-    """A 3x3 convolution of stride 1 with a quarter of the multiplications, as F(4x4, 3x3) of Lavin and Gray 2016."""
+    """A 3x3 convolution of stride 1 with a quarter of the multiplications, as F(4x4, 3x3) of Lavin and Gray 2016.
 
-    transformed: Tensor
+    The weights are transformed in every call: kept, they would take four times the memory of the weights.
+    """
 
     def forward(self, features: Features) -> Tensor:
         if not isinstance(features, Tensor):
             return handle_torch_function(WinogradConvolution.forward, (features,), self, features)
-        if features.shape[2] * features.shape[3] <= FEW_PIXELS:
+        if features.shape[2] * features.shape[3] < MANY_PIXELS:
             return super().forward(features)
         border = int(self.padding[0])
         if border and self.padding_mode != "zeros":
@@ -145,11 +147,13 @@ class WinogradConvolution(Convolution):
             features = pad(features, (border, rest[0], border, rest[1]))
         tiles = features.permute(0, 2, 3, 1).unfold(1, INPUTS, OUTPUTS).unfold(2, INPUTS, OUTPUTS)
         output = features.new_empty(batch, rows, OUTPUTS, columns, OUTPUTS, self.out_channels)
+        # (36, in, out): the weight lies in memory as (out, 3 * 3, in)
+        weight = (WEIGHT_TRANSFORM @ self.weight.permute(0, 2, 3, 1).flatten(1, 2)).permute(1, 2, 0)
         at_once = max(256 // columns, 1)  # rows of tiles: what they become stays in the cache
         for image in range(batch):
             for row in range(0, rows, at_once):
                 part = tiles[image, row : row + at_once].permute(3, 4, 0, 1, 2).reshape(INPUTS**2, -1)
-                products = (INPUT_TRANSFORM @ part).view(INPUTS**2, -1, channels) @ self.transformed
+                products = (INPUT_TRANSFORM @ part).view(INPUTS**2, -1, channels) @ weight
                 result = OUTPUT_TRANSFORM @ products.view(INPUTS**2, -1)
                 result = result.view(OUTPUTS, OUTPUTS, -1, columns, self.out_channels)
                 if self.bias is not None:
@@ -172,15 +176,8 @@ def _both_ways(matrix: Tensor) -> Tensor:
 
 
 INPUT_TRANSFORM = _both_ways(torch.linalg.inv(_powers(INPUTS)).T).float()  # (36, 36)
+WEIGHT_TRANSFORM = _both_ways(_powers(INPUTS - OUTPUTS + 1)).float()  # (36, 9)
 OUTPUT_TRANSFORM = _both_ways(_powers(OUTPUTS).T).float()  # (16, 36)
-
-
-def transform_weight(
-    weight: Float[Tensor, "out_channels in_channels 3 3"],
-) -> Float[Tensor, "36 in_channels out_channels"]:
-    """The weight of a convolution as `WinogradConvolution` multiplies with it."""
-    transformed = _both_ways(_powers(3)) @ weight.detach().double().permute(2, 3, 1, 0).reshape(9, -1)
-    return transformed.float().view(INPUTS**2, weight.shape[1], weight.shape[0])
 
 
 class RowConvolution(nn.Conv2d):
