@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 
 NO_ROOM = 2**20
 """A disk with fewer free bytes than this is full."""
+PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial-(\d+)-\d+")
+"""Temporary names of `write_atomically`, with the process that gave them."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], *, durable: bool = True) -> None:

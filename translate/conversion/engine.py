@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from translate.domains import Domains
+from translate.errors import UserError
 from translate.pixels import Side
 
 Backend = Literal["torch", "onnxruntime", "openvino"]
@@ -38,6 +39,11 @@ class ModelInfo:
     min_size: int
     steps: int
     fingerprint: str
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size that the network takes for an image of this one."""
+        multiple, least = self.size_multiple, self.min_size
+        return max(-(-height // multiple) * multiple, least), max(-(-width // multiple) * multiple, least)
 
 
 ROOMY = 4096
@@ -121,4 +127,4 @@ class Engine(ABC):
             OutOfMemoryError: there is not enough memory for tiles of this size.
             UserError: see `tiles_problem`.
         """
-        raise NotImplementedError(self.tiles_problem(statistics))
+        raise UserError(str(self.tiles_problem(statistics)))

@@ -265,7 +265,7 @@ class Kept(FeatureMap):
         return piece.to(self.workspace.device)
 
     def reach(self, rows: Span) -> Span:
-        raise NotImplementedError("a sketch keeps nothing")
+        raise AssertionError("where reach is asked for, in a sketch, nothing is kept")
 
 
 class Pointwise(FeatureMap):

@@ -7,7 +7,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,20 +18,10 @@ from translate.conversion.manifest import Manifest, result_key
 from translate.conversion.plan import FAILURES, Format, Plan, Shard, make_plan
 from translate.conversion.reading import AHEAD, Picture, Special, Unreadable, load, read_ahead, reason_of
 from translate.conversion.report import Report
+from translate.conversion.special import Specials, Stopped
 from translate.conversion.survey import Survey, remove_leftovers, survey
 from translate.conversion.translator import Translator
-from translate.data.containers import FileBytes
-from translate.data.image import (
-    TIFF,
-    Header,
-    ImageError,
-    Metadata,
-    iterate_pages,
-    read_metadata,
-    write_image,
-    write_pages,
-)
-from translate.data.tiff import TiffReader, write_tiff_strips
+from translate.data.image import write_image
 from translate.errors import UserError
 
 if TYPE_CHECKING:
@@ -168,10 +157,6 @@ def prepare(
     return Prepared(plan, manifest, keys, found, part)
 
 
-class _Stopped(BaseException):
-    """Somebody asked to stop within a video or a large image."""
-
-
 class _Conversion:
     """A run: reading in threads, the network in this one, writing in threads."""
 
@@ -189,6 +174,13 @@ class _Conversion:
         self.plan, self.manifest, self.keys = prepared.plan, prepared.manifest, prepared.keys
         self.survey, self.shard, self.overwrite = prepared.survey, prepared.shard, overwrite
         self.sheet: Sheet | None = _new_sheet() if compare else None
+        self.specials = Specials(
+            translator,
+            fit=self._fitted,
+            is_stopped=self._is_stopped,
+            batch_size=batch_size,
+            progress=report.advance_video,
+        )
         self.budget = int(MEMORY_SHARE * memory.available_memory())
         workers = max(2, min(8, _cores()))
         self.readers = ThreadPoolExecutor(workers, "read")
@@ -328,11 +320,9 @@ class _Conversion:
     def _fitted(self, image: np.ndarray, path: Path) -> np.ndarray:
         return fit_format(image, path.suffix.lower(), self.translator.target, adapt=self.plan.adapts)
 
-    # --- what is converted on its own ---
-
     def _convert_special(self, item: Special) -> None:
-        path, header = self._path(item.job.name), item.header
-        if header is not None and header.pages == 1 and not self._goes_in_strips(header, path):
+        path = self._path(item.job.name)
+        if self.specials.is_ordinary(item, path, self.plan.written_as(path.name), self.budget):
             self._collect(0)
             try:
                 picture = load(path, item.job, item.stamp)
@@ -346,8 +336,8 @@ class _Conversion:
             if self._is_stopped():
                 return
             try:
-                replaced = self._make(item, domain, self._writer(item, path, domain))
-            except _Stopped:
+                replaced = self._make(item, domain, self.specials.writer(item, path, domain))
+            except Stopped:
                 return
             except Exception as error:
                 self._raise_if_all_fail(error)
@@ -355,69 +345,9 @@ class _Conversion:
             else:
                 self.report.add_converted(replaced=replaced)
 
-    def _goes_in_strips(self, header: Header, path: Path) -> bool:
-        """Whether an image is large beside the memory, with its floats, and can be read and written in strips."""
-        suffixes = {path.suffix.lower(), Path(self.plan.written_as(path.name)).suffix.lower()}
-        if header.height is None or header.width is None or not suffixes <= TIFF:
-            return False
-        channels = (header.channels or 4) + self.translator.target.channels
-        itemsize = {"uint8": 1, "uint16": 2}.get(header.dtype or "", 4)
-        if header.height * header.width * channels * (itemsize + 4) <= self.budget:
-            return False
-        try:
-            with TiffReader(path) as reader:
-                return reader.is_random_access
-        except ImageError:  # a palette, say
-            return False
-
-    def _writer(self, item: Special, path: Path, domain: str | None) -> Callable[[Path], object]:
-        """What makes an output of a video, of several pages, or of a huge image."""
-        header = item.header
-        if header is None:
-            return lambda output: self._write_video(path, output, domain)
-        if header.pages > 1:
-            return lambda output: self._write_pages(path, output, domain, header.pages)
-        return lambda output: self._write_strips(path, output, domain)
-
-    def _write_video(self, path: Path, output: Path, domain: str | None) -> None:
-        from translate.conversion.video import convert_video
-
-        convert_video(
-            lambda frames: self._go_on(frames, domain),
-            path,
-            output,
-            batch_size=self.batch_size,
-            progress=self.report.advance_video,
-        )
-
-    def _write_pages(self, path: Path, output: Path, domain: str | None, count: int) -> None:
-        if output.suffix.lower() not in TIFF:
-            raise ImageError(f"has {count} pages, which {output.suffix} files cannot hold: use --format tiff")
-        pages = (self._fitted(self._go_on([page], domain)[0], output) for page in iterate_pages(path))
-        write_pages(output, pages, _metadata(path), count=count)
-
-    def _write_strips(self, path: Path, output: Path, domain: str | None) -> None:
-        with TiffReader(path) as reader:
-            strips = self._checked(self.translator.translate_strips(reader, domain))
-            first = next(strips)
-            height, width, _ = reader.shape
-            shape = height, width, first.shape[2]
-            write_tiff_strips(output, chain([first], strips), shape, str(first.dtype), reader.metadata)
-
     def _is_stopped(self) -> bool:
         self.report.stopped = self.report.stopped or self.stop()
         return self.report.stopped
-
-    def _go_on(self, images: list[np.ndarray], domain: str | None) -> list[np.ndarray]:
-        if self._is_stopped():
-            raise _Stopped
-        return self.translator.translate_batch(images, domain)
-
-    def _checked(self, strips: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        for strip in strips:
-            if self._is_stopped():
-                raise _Stopped
-            yield strip
 
     # --- what goes wrong ---
 
@@ -455,11 +385,6 @@ def _new_sheet() -> "Sheet":
     from translate.conversion.sheet import Sheet  # imports what converting alone does not need
 
     return Sheet()
-
-
-def _metadata(path: Path) -> Metadata:
-    with FileBytes(path) as data:
-        return read_metadata(data)
 
 
 def _cores() -> int:

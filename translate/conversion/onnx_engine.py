@@ -96,12 +96,10 @@ class OnnxEngine(Engine):
         labels = self.labels(batch, domain)
         values = pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C")
         _rescale(values, source.range_for(dtype), (source.low, source.high))
-        multiple = self.info.size_multiple
-        down, right = (max(-side % multiple, self.info.min_size - side) for side in (height, width))
-        rows, columns = (
-            reflected(np.arange(side + max(more, 0)), side) for side, more in ((height, down), (width, right))
-        )
-        values = values[:, :, rows[:, None], columns] if max(down, right) > 0 else values
+        padded = self.info.padded_size(height, width)
+        if padded != (height, width):
+            rows, columns = (reflected(np.arange(p), side) for p, side in zip(padded, (height, width), strict=True))
+            values = values[:, :, rows[:, None], columns]
         output = self.translate_values(values, labels)[..., :height, :width]
         low, high = target.range_for(dtype)
         _rescale(output, (target.low, target.high), (low, high))

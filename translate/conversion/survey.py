@@ -1,7 +1,6 @@
 """What is left to do of a plan: what OUTPUT holds already, what has changed since, and what is not to be touched."""
 
 import os
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,9 +9,8 @@ from pathlib import Path
 from translate.conversion.manifest import Manifest, Stamp
 from translate.conversion.plan import LOGS, Job, Plan, Shard
 from translate.errors import UserError
+from translate.files import PARTIAL
 
-PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial-(\d+)-\d+")
-"""Temporary names of `write_atomically`, with the process that gave them."""
 STALE, STALE_ELSEWHERE = 300, 3600
 """Seconds after which a file under a temporary name is abandoned; with shards, other machines may be at work."""
 

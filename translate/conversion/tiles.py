@@ -23,7 +23,7 @@ SAMPLE_SIDE, SAMPLE_BORDER = 128, 32
 lies further away has little influence on a mean."""
 SAMPLE_SHARE = 0.2
 """Of an image's pixels, what the squares with their borders come to,"""
-FEWEST, MOST = 4, 32
+FEWEST, MOST = 4, 16
 """within these numbers of squares per row and column."""
 WIDEST_BORDER = 256
 """Pixels of border at most: a U-Net's pixels depend on far more, ever so little. Tiles are blended there instead."""

@@ -92,7 +92,7 @@ class TorchEngine(Engine):
         self.network = self._prepare()
 
     def memory_for(self, height: int, width: int) -> int:
-        height, width = self._taken(height, width)
+        height, width = self.info.padded_size(height, width)
         if self._bytes_per_pixel is None:
             from translate.conversion.peak_memory import peak_bytes
 
@@ -119,7 +119,7 @@ class TorchEngine(Engine):
         self, source: Pixels, domain: str | None, *, tile: int, statistics: TileStatistics
     ) -> Iterator[np.ndarray]:
         dtype = str(source.dtype)
-        height, width = self._taken(*source.shape[:2])
+        height, width = self.info.padded_size(*source.shape[:2])
         canvas = Canvas(source, height, width, self._normalize, lambda images: self._denormalize(images, dtype)[0])
         with torch.inference_mode():
             labels = self.model.method.labels(self._glance(source), domain)
@@ -153,7 +153,7 @@ class TorchEngine(Engine):
         rows = [source[top : top + 1, 0 : source.shape[1]][:, ::step] for top in range(0, source.shape[0], step)]
         glance = self._normalize(np.concatenate(rows)[None])
         height, width = glance.shape[2:]
-        taken = self._taken(height, width)
+        taken = self.info.padded_size(height, width)
         return reflect(glance, taken[0] - height, taken[1] - width)
 
     def run(self, pixels: np.ndarray, domain: str | None) -> np.ndarray:
@@ -181,7 +181,7 @@ class TorchEngine(Engine):
             OutOfMemoryError: there is not enough memory for these images at once.
         """
         height, width = batch.shape[2:]
-        taken = self._taken(height, width)
+        taken = self.info.padded_size(height, width)
         padded = reflect(batch, taken[0] - height, taken[1] - width)
         if not self.model.settings["dropout_at_test"]:
             return self._guarded(lambda: self._translate(padded, domain))[..., :height, :width]
@@ -191,11 +191,6 @@ class TorchEngine(Engine):
             with self._seeded():
                 outputs.append(self._guarded(lambda image=image: self._translate(image, domain)))  # type: ignore[misc]
         return torch.cat(outputs)[..., :height, :width]
-
-    def _taken(self, height: int, width: int) -> tuple[int, int]:
-        """The size that an image is padded to."""
-        multiple = self.info.size_multiple
-        return tuple(max(-(-side // multiple) * multiple, self.info.min_size) for side in (height, width))  # type: ignore[return-value]
 
     def _translate(self, images: Tensor, domain: str | None) -> Tensor:
         labels = self.model.method.labels(images, domain)

@@ -27,11 +27,6 @@ EXACT_TILES = 64
 MEMORY_SHARE = 0.5
 """Of the free memory, what a network may take; reading, writing and other programs need some too."""
 
-TOO_LARGE = ImageError(
-    f"needs more memory than there is, even in tiles of {SMALLEST_TILE} pixels: close other programs, or use a machine "
-    "with more memory"
-)
-
 
 class Translator:
     """Translates images. Made by `translate.load`; may be used from several threads.
@@ -216,7 +211,7 @@ class Translator:
                 return np.concatenate(list(self._strips(image, domain, tile)))
             except OutOfMemoryError:
                 continue
-        raise TOO_LARGE
+        raise _too_large()
 
     def _tiles(self, source: Pixels, domain: str | None) -> Iterator[np.ndarray]:
         """Strips of an image in tiles; once the first is given out, there is no starting again."""
@@ -230,7 +225,7 @@ class Translator:
             except OutOfMemoryError:
                 if has_begun:
                     break
-        raise TOO_LARGE
+        raise _too_large()
 
     def _strips(self, source: Pixels, domain: str | None, tile: int) -> Iterator[np.ndarray]:
         height, width = source.shape[:2]
@@ -340,6 +335,13 @@ def training_size(settings: Any, height: int, width: int) -> tuple[int, int]:
         scale = size / min(seen_height, seen_width)
         return round(height * scale), round(width * scale)
     return height, width
+
+
+def _too_large() -> ImageError:
+    return ImageError(
+        f"needs more memory than there is, even in tiles of {SMALLEST_TILE} pixels: close other programs, or use a "
+        "machine with more memory"
+    )
 
 
 def _resized(image: np.ndarray, height: int, width: int, *, labels: bool) -> np.ndarray:
