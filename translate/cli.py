@@ -15,6 +15,7 @@ from rich.table import Table
 from translate.errors import DivergenceError, UserError
 
 if TYPE_CHECKING:
+    from translate.config import Composed
     from translate.conversion.folder import Prepared
     from translate.conversion.report import Report
     from translate.conversion.torch_engine import TorchEngine
@@ -58,7 +59,11 @@ def train(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
         return
     from translate.config import compose_settings
 
-    composed = compose_settings(words, config_dir)
+    run_training(compose_settings(words, config_dir))
+
+
+def run_training(composed: "Composed") -> None:
+    """Train as configured, and say how it ended."""
     from translate.training.run import train as run
 
     outcome = run(
@@ -83,6 +88,16 @@ def train(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)
+def finetune(words: Words = None, config_dir: ConfigDir = None, help: Help = False) -> None:
+    """Go on from a trained model with other images: from=CHECKPOINT data.root=FOLDER, and the settings of train."""
+    words = words or []
+    if help:
+        print_settings("translate finetune from=CHECKPOINT data.root=FOLDER [KEY=VALUE ...]", words, config_dir)
+        return
+    run_training(compose_finetuning(words, config_dir))
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
 def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False) -> None:
     """Look at a data set before training: what train would read, and what is wrong with it."""
     words = words or []
@@ -91,7 +106,8 @@ def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
         return
     from translate.config import compose_settings
 
-    composed = compose_settings(words, config_dir)
+    is_finetuning = any(word.startswith("from=") for word in words)
+    composed = (compose_finetuning if is_finetuning else compose_settings)(words, config_dir)
     from translate.data.preview import write_preview
     from translate.training.run import check_networks, check_settings, look_at_data
 
@@ -326,6 +342,25 @@ def main() -> None:
         fail(f"{error.filename or 'the output'}: {error.strerror}. What was saved before is untouched", 2)
     except DivergenceError as error:
         fail(str(error), 1)
+
+
+def compose_finetuning(words: list[str], config_dir: Path | None) -> "Composed":
+    """The configuration of `translate finetune`.
+
+    Raises:
+        UserError: from= is missing, or the first thing that is wrong.
+    """
+    from translate.config import finetune_settings
+    from translate.model import read_settings
+    from translate.model_folder import find_model
+
+    given = [word.partition("=")[2] for word in words if word.startswith("from=")]
+    if not given or not given[-1]:
+        raise UserError("from= is missing: give the run or model folder to go on from, from=CHECKPOINT")
+    checkpoint = Path(given[-1]).expanduser().absolute()
+    others = [word for word in words if not word.startswith("from=")]
+    named = f"finetune.checkpoint={checkpoint}"
+    return finetune_settings(read_settings(find_model(checkpoint)), [*others, named], config_dir)
 
 
 def trust(config_dir: Path | None) -> tuple[str, ...]:

@@ -26,6 +26,10 @@ from translate.errors import UserError
 from translate.training.settings import Settings
 
 PRIMARY = "train"
+KEPT = ("method", "generator", "discriminator", "objective", "data", "image_size", "norm_at_test", "dropout_at_test")
+"""What a fine-tuning takes from the trained model's settings, unless told otherwise."""
+OF_A_METHOD = ("discriminator", "objective", "data")
+"""What another method brings along."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,67 @@ def compose_settings(words: Sequence[str], own: Path | None = None) -> Composed:
     for path, node in components(tree):
         check_component(path, node, allowed)
     return Composed(to_settings(tree), tree, allowed)
+
+
+def finetune_settings(model: Mapping[str, Any], words: Sequence[str], own: Path | None = None) -> Composed:
+    """The configuration of a fine-tuning: what makes a trained model (its settings are `model`) and how its data is
+    read, everything else as in conf/train.yaml, and `words` on top.
+
+    A component that `words` choose (`data=...`, `objective=...`) takes the place of the model's; a recipe changes what
+    it changes in training.
+
+    Raises:
+        UserError: the first thing that is wrong.
+    """
+    overrides = [parse(word) for word in words]
+    chosen = [override for override in overrides if override.key_or_group in groups(own)]
+    for override in chosen:
+        check_choice(override, own)
+    usual, _ = _compose([], own)
+    config, names = _compose([_text(override) for override in chosen], own)
+    typed = {override.key_or_group for override in chosen}
+    for key in KEPT:
+        is_replaced = key in typed or ("method" in typed and key in OF_A_METHOD)
+        if key in model and not is_replaced:
+            OmegaConf.update(config, key, _kept(key, model, usual, config, own), merge=False, force_add=True)
+    others = [override for override in overrides if override not in chosen]
+    for override in others:
+        check_key(override, config)
+        OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+    for word in one_length(overrides):
+        config[word.partition("=")[0]] = None
+    _name_output(config, names)
+    tree = _resolve(config)
+    allowed = LOCAL + own_targets(own)
+    for path, node in components(tree):
+        check_component(path, node, allowed)
+    return Composed(to_settings(tree), tree, allowed)
+
+
+def _kept(key: str, model: Mapping[str, Any], usual: DictConfig, config: DictConfig, own: Path | None) -> Any:
+    """A setting or component of a trained model with what recipes change in it, and without where its images lie."""
+    if not isinstance(model[key], Mapping):
+        return model[key] if config[key] == usual[key] else config[key]
+    if config[key]._target_ != usual[key]._target_:
+        return config[key]  # a recipe put another component in its place
+    node = OmegaConf.create(dict(model[key]))
+    folders = [conf_directory(), *([own] if own else [])]
+    files = [OmegaConf.load(file) for folder in folders for file in sorted((folder / key).glob("*.yaml"))]
+    plain = next((file for file in files if OmegaConf.select(file, "_target_") == node._target_), OmegaConf.create())
+    for name, value in flatten(OmegaConf.to_container(plain)):  # type: ignore[arg-type]
+        if isinstance(value, str) and "${" in value:  # what followed another setting does so again
+            follows = OmegaConf.select(OmegaConf.create({**model, key: plain}), f"{key}.{name}")
+            if name == "root" or follows == OmegaConf.select(node, name):
+                OmegaConf.update(node, name, value)
+        elif value == "???":
+            OmegaConf.update(node, name, value)
+        elif name.split(".")[-1] in ("label_file", "domains"):
+            OmegaConf.update(node, name, None)
+    before = dict(flatten(OmegaConf.to_container(usual[key])))  # type: ignore[arg-type]
+    for name, value in flatten(OmegaConf.to_container(config[key])):  # type: ignore[arg-type]
+        if before.get(name) != value and OmegaConf.select(node, name, default=node) is not node:
+            OmegaConf.update(node, name, value)
+    return node
 
 
 def to_settings(tree: Mapping[str, Any]) -> Settings:

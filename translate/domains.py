@@ -65,6 +65,41 @@ class Domains:
         ends = [sum(len(labels.names) for labels in self.sets[: index + 1]) for index in range(len(self.sets))]
         return tuple(slice(end - len(labels.names), end) for end, labels in zip(ends, self.sets, strict=True))
 
+    def union(self, other: "Domains") -> "Domains":
+        """These domains and those of `other` that are not among them, behind the others of their set.
+
+        A set of `other` belongs to the one here that shares a name with it, or else to the one of the same place.
+
+        Raises:
+            UserError: sets that belong together differ in kind.
+        """
+        sets = list(self.sets)
+        for place, labels in enumerate(other.sets):
+            index = self._place_of(labels, place)
+            if index == len(sets):
+                sets.append(labels)
+                continue
+            known = sets[index]
+            if known.kind != labels.kind:
+                raise UserError(
+                    f"the domains {', '.join(labels.names)} are of kind {labels.kind}, but the model's "
+                    f"{', '.join(known.names)} are {known.kind}: use data.kind={known.kind}"
+                )
+            names = tuple(dict.fromkeys(known.names + labels.names))
+            sets[index] = LabelSet(names, known.kind, tuple(dict.fromkeys(known.exclusive + labels.exclusive)))
+        return Domains(tuple(sets))
+
+    def lift(self, vector: Sequence[float], other: "Domains") -> tuple[float, ...]:
+        """The label vector here, of a union with `other`, for one of `other`."""
+        known = dict(zip(other.names, vector, strict=False))
+        place = 0 if len(other.sets) == 1 else list(vector[len(other.names) :]).index(1.0)
+        index = self._place_of(other.sets[place], place)
+        return self.vector(index, [known.get(name, 0.0) for name in self.sets[index].names])
+
+    def _place_of(self, labels: LabelSet, place: int) -> int:
+        shared = (index for index, known in enumerate(self.sets) if set(known.names) & set(labels.names))
+        return next(shared, place)
+
     def vector(self, index: int, values: Sequence[float]) -> tuple[float, ...]:
         """The label vector of an image of which set `index` says `values`, one per name of that set."""
         assert len(values) == len(self.sets[index].names)

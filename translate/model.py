@@ -175,6 +175,12 @@ class _NoDraws(TorchFunctionMode):
         return function(*arguments, **options)
 
 
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings of the model in `folder`. Errors as `read_model`."""
+    settings: dict[str, Any] = _read_config(folder / CONFIG)["settings"]
+    return settings
+
+
 def read_domains(folder: Path) -> Domains | None:
     """The domains of the model in `folder`; None if it has none. Errors as `read_model`."""
     saved = _read_config(folder / CONFIG).get("domains")

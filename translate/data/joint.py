@@ -62,6 +62,17 @@ class JointData(LabeledSource):
         problems = one.problems + other.problems + self._compare_sides()
         return Inspection(counts, {"images": self.side}, Counter(one.sizes) + Counter(other.sizes), problems)
 
+    def know(self, domains: Domains | None) -> None:
+        own = self.domains
+        super().know(domains)
+        self._lifted = tuple(
+            {
+                split: [replace(each, vector=self.domains.lift(each.vector, own)) for each in members]
+                for split, members in part.items()
+            }
+            for part in self._lifted
+        )
+
     def items(self, split: str, image_size: int, *, seed: int, augment: bool, cache_gib: float = 0.0) -> LabeledItems:
         """The images of one split, those of the first set at even places; call `inspect` before.
 

@@ -4,7 +4,7 @@ import hashlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePath
 from typing import Literal
@@ -79,6 +79,15 @@ class LabeledSource(DataSource):
         """The label sets and the layout of a label vector."""
         assert self._domains is not None, "known after inspect"
         return self._domains
+
+    def know(self, domains: Domains | None) -> None:
+        if domains is None:
+            raise UserError("the checkpoint knows no domains, but these images are labelled with some: use its method")
+        own, self._domains = self.domains, domains.union(self.domains)
+        self.splits = {
+            split: [replace(member, vector=self.domains.lift(member.vector, own)) for member in members]
+            for split, members in self.splits.items()
+        }
 
     @property
     def field_sides(self) -> tuple[Side | None, ...]:

@@ -86,6 +86,18 @@ class DataSource(ABC):
         """The domains that the images are labelled with; None without labels."""
         return None
 
+    def know(self, domains: Domains | None) -> None:
+        """Lay labels out for the domains of a model that is trained on, besides the data's own; after `inspect`.
+
+        Raises:
+            UserError: they do not go together.
+        """
+        if domains is not None:
+            raise UserError(
+                f"the checkpoint knows the domains {', '.join(domains.names)}, but these images have no labels: use "
+                "data=domains"
+            )
+
     @property
     def field_sides(self) -> tuple[Side | None, ...]:
         """The side that each field of a batch is of; None for a field that is no image."""

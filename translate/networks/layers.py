@@ -91,6 +91,40 @@ def run_layers(layers: nn.Sequential, features: Tensor, labels: Tensor | None) -
     return features
 
 
+def generator_stages(layers: nn.Sequential) -> dict[str, list[nn.Module]]:
+    """The layers of a generator that halves, runs blocks and doubles, by stage: `encoder_1`, ..., `block_1`, ...,
+    `decoder_1`, ..."""
+    stages: dict[str, list[nn.Module]] = {}
+    counts = {"encoder": 0, "block": 0, "decoder": 0}
+    part = "encoder"
+    for group in _by_convolution(layers):
+        inside = [each for layer in group for each in layer.modules()]
+        if not isinstance(group[0], nn.Conv2d | nn.ConvTranspose2d | nn.Sequential):
+            part = "block"
+        elif part == "decoder" or any(isinstance(each, nn.ConvTranspose2d | nn.Upsample) for each in inside):
+            part = "decoder"
+        counts[part] += 1
+        stages[f"{part}_{counts[part]}"] = group
+    return stages
+
+
+def discriminator_stages(layers: nn.Sequential, domain_head: nn.Module | None) -> dict[str, list[nn.Module]]:
+    """The layers of a discriminator by stage: `layer_1`, ..., the last of which gives the logits, and `domain_head`."""
+    stages = {f"layer_{count}": group for count, group in enumerate(_by_convolution(layers), start=1)}
+    return stages if domain_head is None else stages | {"domain_head": [domain_head]}
+
+
+def _by_convolution(layers: nn.Sequential) -> list[list[nn.Module]]:
+    """Groups of layers, each from one with a convolution in it up to the next."""
+    groups: list[list[nn.Module]] = []
+    for layer in layers:
+        if any(isinstance(each, nn.Conv2d | nn.ConvTranspose2d) for each in layer.modules()):
+            groups.append([layer])
+        elif groups:  # a border before the first has no weights
+            groups[-1].append(layer)
+    return groups
+
+
 def check_labels(labels: Tensor | None, source: Tensor, num_domains: int) -> None:
     """Raise UserError when a generator of `num_domains` is not given one label vector of that length per image."""
     if not num_domains:

@@ -14,6 +14,7 @@ from translate.networks.layers import (
     Initialization,
     Norm,
     PatchLogits,
+    discriminator_stages,
     initialize,
     needs_bias,
     norm_layer,
@@ -74,6 +75,11 @@ class PatchGAN(nn.Module):
         """The layers from an image to its logits, one after the other."""
         return self.model
 
+    @property
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Its layers by stage: `layer_1`, ..., the last of which gives the logits, and `domain_head`."""
+        return discriminator_stages(self.model, self.domain_head)
+
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> PatchLogits | tuple[PatchLogits, DomainLogits]:
@@ -122,6 +128,11 @@ class PixelDiscriminator(nn.Module):
     def logit_layers(self) -> nn.Sequential:
         """The layers from an image to its logits, one after the other."""
         return self.net
+
+    @property
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Its layers by stage: `layer_1`, ..., the last of which gives the logits, and `domain_head`."""
+        return discriminator_stages(self.net, self.domain_head)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -14,6 +14,7 @@ from translate.networks.layers import (
     TakesLabels,
     Upsample,
     check_labels,
+    generator_stages,
     initialize,
     needs_bias,
     norm_layer,
@@ -92,6 +93,11 @@ class ResNet(nn.Module):
         layers += [padding_layer(padding, 3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         initialize(self, initialization, gain)
+
+    @property
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Its layers by stage: `encoder_1` to `encoder_3`, `block_1`, ..., `decoder_1` to `decoder_3`."""
+        return generator_stages(self.model)
 
     def forward(
         self,

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import instance_norm
 
 from translate.errors import UserError
-from translate.networks.layers import DomainLogits, Norm, PatchLogits, check_labels
+from translate.networks.layers import (
+    DomainLogits,
+    Norm,
+    PatchLogits,
+    check_labels,
+    discriminator_stages,
+    generator_stages,
+)
 
 
 class StarGANGenerator(nn.Module):
@@ -50,6 +57,11 @@ class StarGANGenerator(nn.Module):
             layers += [deconvolution, ImageNorm(channels // 2), nn.ReLU()]
         layers += [nn.Conv2d(width, out_channels, 7, padding=3, bias=False), nn.Tanh()]
         self.main = nn.Sequential(*layers)
+
+    @property
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Its layers by stage: `encoder_1` to `encoder_3`, `block_1`, ..., `decoder_1` to `decoder_3`."""
+        return generator_stages(self.main)
 
     def forward(
         self,
@@ -114,6 +126,11 @@ class StarGANDiscriminator(nn.Module):
     def logit_layers(self) -> nn.Sequential:
         """The layers from an image to its logits, one after the other."""
         return nn.Sequential(*self.main, self.conv1)
+
+    @property
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Its layers by stage: `layer_1`, ..., the last of which gives the logits, and `domain_head`."""
+        return discriminator_stages(self.logit_layers, self.conv2)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -88,6 +88,19 @@ class UNet(nn.Module):
         self.model = block
         initialize(self, initialization, gain)
 
+    @property
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Its layers by stage, as images pass them: `encoder_1` to `encoder_n`, then `decoder_1` to `decoder_n`."""
+        encoder: list[list[nn.Module]] = []
+        decoder: list[list[nn.Module]] = []
+        block: SkipBlock | None = self.model
+        while block is not None:
+            down, block, up = block.parts
+            encoder.append(down)
+            decoder.insert(0, up)
+        stages = {f"encoder_{count}": layers for count, layers in enumerate(encoder, start=1)}
+        return stages | {f"decoder_{count}": layers for count, layers in enumerate(decoder, start=1)}
+
     def forward(
         self,
         source: Float[Tensor, "batch in_channels height width"],
@@ -147,6 +160,15 @@ class SkipBlock(TakesLabels):
             if dropout:
                 layers.append(nn.Dropout(dropout))
         self.model = nn.Sequential(*layers)
+
+    @property
+    def parts(self) -> "tuple[list[nn.Module], SkipBlock | None, list[nn.Module]]":
+        """What halves, what is inside, and what doubles."""
+        layers = list(self.model)
+        for place, layer in enumerate(layers):
+            if isinstance(layer, SkipBlock):
+                return layers[:place], layer, layers[place + 1 :]
+        return layers[:2], None, layers[2:]
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         output = run_layers(self.model, features, labels)

@@ -39,6 +39,7 @@ def translating(
 ) -> Iterator[Method]:
     """Lend `method` these `networks` in their test behaviour, and take them back afterwards."""
     trained = {name: getattr(method, name) for name in networks}
+    modes = [(module, module.training) for network in networks.values() for module in network.modules()]
     for name, network in networks.items():
         set_test_behaviour(network, norm=norm, dropout=dropout)
         setattr(method, name, network)
@@ -47,4 +48,5 @@ def translating(
     finally:
         for name, network in trained.items():
             setattr(method, name, network)
-            network.train()
+        for module, mode in modes:
+            module.training = mode

@@ -17,6 +17,7 @@ from translate.pixels import Side, normalize
 from translate.signals import StopRequest
 from translate.training.average import WeightAverage, translating
 from translate.training.log import Meter, RunLog
+from translate.training.restraint import Restraint
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
 
@@ -31,6 +32,7 @@ class Job:
         networks: the bare networks by name, as they are saved.
         optimizers: one per player, set up by Fabric.
         average: averaged weights, or None.
+        restraint: what holds a fine-tuned model back, or None.
         loader: batches from `step` on to `total_steps`.
         sides: what each field of a batch looks like; None for a field that is no image.
         sample: a fixed batch to look at.
@@ -46,6 +48,7 @@ class Job:
     networks: Mapping[str, nn.Module]
     optimizers: Mapping[str, torch.optim.Optimizer]
     average: WeightAverage | None
+    restraint: Restraint | None
     loader: DataLoader[Any]
     sides: tuple[Side | None, ...]
     sample: Any
@@ -88,16 +91,23 @@ def fit(
         return tensor[None] if fabric.world_size == 1 else torch.as_tensor(fabric.all_gather(tensor))
 
     method.train()
+    if job.restraint is not None:
+        job.restraint.prepare()
     for batch, waited in timed(job.loader):
         seed_everything(settings.seed, fabric.global_rank, step)
         factor = job.schedule(step, job.total_steps)
         now = Step(step, settings.seed, fabric.global_rank, fabric.world_size, all_gather)
         for turn in method.play(to_networks(fabric, batch, job.sides, settings), now):
+            if job.restraint is not None and job.restraint.waits(turn.player, step):
+                meter.add_losses(turn.losses)
+                continue
             optimizer = job.optimizers[turn.player]
             for group, rate in zip(optimizer.param_groups, base_rates[turn.player], strict=True):
                 group["lr"] = rate * factor
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(torch.stack(list(turn.losses.values())).sum())
+            if job.restraint is not None:
+                job.restraint.pull(turn.player)
             if settings.gradient_clip is not None:
                 parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
                 torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)

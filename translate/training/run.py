@@ -24,19 +24,27 @@ from translate.data.check import Inspection
 from translate.data.image import write_image
 from translate.data.sampler import StreamSampler
 from translate.data.source import DataSource, Items, Progress, collate
+from translate.domains import Domains
 from translate.errors import DivergenceError, UserError
 from translate.methods.method import Method, Step
-from translate.model import assemble, write_model
+from translate.model import assemble, read_domains, write_model
 from translate.picture import tensor_grid
+from translate.pixels import Side
 from translate.signals import ignore_signals, stop_on_signal
 from translate.training.average import WeightAverage
+from translate.training.begin import Beginning, Origin, begin, read_origin
 from translate.training.checkpoint import model_tensors, read_progress, restore_state, save_state
 from translate.training.curves import draw_curves
 from translate.training.log import METRICS, RunLog
 from translate.training.loop import Job, fit, require_finite
+from translate.training.parts import Learning, choose_learning
+from translate.training.restraint import Restraint
 from translate.training.run_folder import open_run, write_config
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
+
+NEW_DISCRIMINATOR = 200
+"""Steps in which a new discriminator learns alone, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,11 @@ def train(
         return Outcome(folder, progress.step, progress.total_steps, None)
     schedule = build(settings.schedule, allowed)
     schedule(0, 1)  # settings that it refuses are refused now
+    origin = None if progress else find_origin(settings, allowed)
     data, inspection = look_at_data(settings, allowed, data_progress if is_first_process() else None)
     inspection.raise_problems()
+    if settings.finetune.checkpoint is not None:
+        data.know(origin.model.domains if origin else read_domains(folder / "model"))
     check_networks(settings, data, allowed)
     fabric = make_fabric(settings)
     is_first = fabric.global_rank == 0
@@ -86,12 +97,25 @@ def train(
     method = assemble(
         settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
     )
+    beginning = take_over(method, origin, settings, data, allowed) if origin else Beginning()
+    learning = choose_learning(
+        method.networks,
+        method.translators,
+        freeze=settings.finetune.freeze,
+        freeze_norm=settings.finetune.freeze_norm,
+        rates=settings.finetune.rates,
+    )
     items = data.items(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
     )
     total_steps = count_steps(settings, len(items), fabric.world_size)
     networks = method.networks
-    optimizers = set_up(fabric, method, networks, settings, allowed)
+    optimizers = set_up(fabric, method, networks, settings, learning, allowed)
+    memories = method.memories
+    restraint = None
+    if settings.finetune.checkpoint is not None:
+        restraint = hold_back(method, networks, settings, learning, beginning).to(fabric.device)
+        memories["restraint"] = restraint
     average = None
     if settings.average_decay:
         average = WeightAverage({name: networks[name] for name in method.translators}, settings.average_decay)
@@ -99,7 +123,7 @@ def train(
         "networks": networks,
         "optimizers": optimizers,
         "average": average,
-        "memories": method.memories,
+        "memories": memories,
         "world_size": fabric.world_size,
         "fingerprint": data.fingerprint(),
     }
@@ -112,6 +136,7 @@ def train(
         networks=networks,
         optimizers=optimizers,
         average=average,
+        restraint=restraint,
         loader=make_loader(fabric, data, items, settings, step, total_steps),
         sides=data.field_sides,
         sample=sample_batch(data, settings),
@@ -151,6 +176,8 @@ def train(
         stop_on_signal() as stop,
     ):
         log.say(describe(fabric, inspection, networks, step, total_steps, folder))
+        for line in beginning.lines:
+            log.say(line)
 
         def show(step: int, columns: Mapping[str, torch.Tensor]) -> None:
             if is_first:
@@ -217,6 +244,61 @@ def look_at_data(
     data: DataSource = build(settings.data, allowed)
     data.arrange(method.batch_type)
     return data, data.inspect(settings.image_size, progress)
+
+
+def find_origin(settings: Settings, allowed: tuple[str, ...]) -> Origin | None:
+    """The trained model to begin with, if `finetune.checkpoint` names one.
+
+    Raises:
+        UserError: there is none, or settings of `finetune` that go with one alone.
+    """
+    finetune = settings.finetune
+    if finetune.checkpoint is None:
+        return None
+    if finetune.warmup is not None and finetune.warmup < 0:
+        raise UserError(f"finetune.warmup={finetune.warmup} must be at least 0")
+    if finetune.distance_weight < 0:
+        raise UserError(f"finetune.distance_weight={finetune.distance_weight} must be at least 0")
+    return read_origin(Path(finetune.checkpoint), trusted=allowed, discriminator=finetune.keep_discriminator)
+
+
+def take_over(
+    method: Method, origin: Origin, settings: Settings, data: DataSource, allowed: tuple[str, ...]
+) -> Beginning:
+    """Put the weights of a trained model into a method.
+
+    Raises:
+        UserError: they do not fit.
+    """
+
+    def build_for(source: Side, target: Side, domains: Domains | None) -> Method:
+        return assemble(settings_tree(settings), source=source, target=target, domains=domains, allowed=allowed)
+
+    return begin(
+        method,
+        origin,
+        build_for,
+        source=data.source,
+        target=data.target,
+        domains=data.domains,
+        channels=settings.finetune.channels,
+    )
+
+
+def hold_back(
+    method: Method, networks: Mapping[str, nn.Module], settings: Settings, learning: Learning, beginning: Beginning
+) -> Restraint:
+    """What holds a fine-tuned model near to what it began as; a new discriminator is given 200 steps of its own."""
+    is_new = any(name not in method.translators for name in beginning.fresh)
+    warmup = settings.finetune.warmup
+    return Restraint(
+        networks,
+        method.translators,
+        method.players,
+        warmup=NEW_DISCRIMINATOR * is_new if warmup is None else warmup,
+        distance_weight=settings.finetune.distance_weight,
+        fixed=learning.fixed,
+    )
 
 
 def check_networks(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> None:
@@ -313,9 +395,17 @@ def set_up(
     method: Method,
     networks: Mapping[str, nn.Module],
     settings: Settings,
+    learning: Learning,
     allowed: tuple[str, ...],
 ) -> dict[str, torch.optim.Optimizer]:
-    """Move networks to the device, wrap them for it, and make one optimiser per player."""
+    """Move networks to the device, wrap them for it, and make one optimiser per player of what learns.
+
+    Raises:
+        UserError: nothing is left for a player to learn.
+    """
+    for name, network in networks.items():
+        for key, parameter in network.named_parameters():
+            parameter.requires_grad_(f"{name}.{key}" not in learning.frozen)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     for name, network in networks.items():
         network.to(fabric.device, memory_format=layout)  # type: ignore[call-overload]
@@ -325,9 +415,17 @@ def set_up(
         setattr(method, name, fabric.setup_module(runs))
     optimizers: dict[str, Any] = {}
     for player, names in method.players.items():
-        parameters = [parameter for name in names for parameter in networks[name].parameters()]
-        optimizer: torch.optim.Optimizer = build(settings.optimizer, allowed, params=parameters)
-        for group in optimizer.param_groups:
+        by_rate: dict[float, list[nn.Parameter]] = {}
+        for name in names:
+            for key, parameter in networks[name].named_parameters():
+                if parameter.requires_grad:
+                    by_rate.setdefault(learning.rate(f"{name}.{key}"), []).append(parameter)
+        if not by_rate:
+            raise UserError(f"finetune.freeze={settings.finetune.freeze} leaves nothing of {', '.join(names)} to learn")
+        groups = [{"params": parameters} for parameters in by_rate.values()]
+        optimizer: torch.optim.Optimizer = build(settings.optimizer, allowed, params=groups)
+        for group, rate in zip(optimizer.param_groups, by_rate, strict=True):
+            group["lr"] = group["lr"] * rate
             group.setdefault("initial_lr", group["lr"])
         optimizers[player] = fabric.setup_optimizers(optimizer)
     return optimizers

@@ -18,6 +18,22 @@ class Wandb:
 
 
 @dataclass(frozen=True)
+class Finetune:
+    """How training goes on from a trained model; see conf/train.yaml."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    checkpoint: str | None
+    keep_discriminator: bool
+    warmup: int | None
+    freeze: list[str]
+    freeze_norm: bool
+    rates: dict[str, float]
+    channels: Literal["average", "copy", "fresh"]
+    distance_weight: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """A resolved configuration. What each key means stands beside it in conf/train.yaml."""
 
@@ -52,4 +68,5 @@ class Settings:
     sample_every: int
     sample_images: int
     save_every: int
+    finetune: Finetune
     wandb: Wandb

@@ -1,0 +1,252 @@
+"""Beginning with the weights of a trained model: what fits is taken over, what is new is said."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from translate.domains import Domains
+from translate.errors import UserError
+from translate.methods.method import Method
+from translate.model import Model, read_model
+from translate.model_folder import find_model
+from translate.pixels import Side
+from translate.training.checkpoint import read_state
+
+Channels = Literal["average", "copy", "fresh"]
+Build = Callable[[Side, Side, Domains | None], Method]
+"""Builds the method for images like two sides, and for domains."""
+Shapes = dict[str, dict[str, torch.Size]]
+Role = Literal["input", "output", "other"]
+"""What an axis of a tensor is: of the features that a convolution reads, of those it makes, or neither."""
+ALIKE = {"generator": ("generator_forward", "generator_backward"), "generator_forward": ("generator",)}
+"""Networks that may begin with the weights of another one, where their own are not there, tried in this order."""
+COUNTER = "num_batches_tracked"
+NAMED = 6
+"""Tensors that are named one by one."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A trained model to begin with.
+
+    Attributes:
+        checkpoint: what it was read from.
+        model: its networks that translate, and what is known of it.
+        others: the tensors of its other networks, by network, where a run kept them.
+    """
+
+    checkpoint: Path
+    model: Model
+    others: Mapping[str, Mapping[str, Tensor]]
+
+    def tensors(self, network: str) -> Mapping[str, Tensor] | None:
+        """The tensors to begin a network with; None if there are none."""
+        known = {name: getattr(self.model.method, name).state_dict() for name in self.model.method.translators}
+        known |= self.others  # a discriminator as it was trained, not as it recognises attributes
+        names = (network, *ALIKE.get(network, ()))
+        return next((known[name] for name in names if name in known), None)
+
+
+@dataclass
+class Beginning:
+    """What became of each network.
+
+    Attributes:
+        lines: what was taken over and what is new, a line each.
+        fresh: networks that begin anew.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+
+
+def read_origin(checkpoint: Path, *, trusted: tuple[str, ...] = (), discriminator: bool = True) -> Origin:
+    """Read a trained model to begin with; without `discriminator` only what translates.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    model = read_model(find_model(checkpoint), trusted=trusted)
+    state = read_state(checkpoint) if discriminator and checkpoint.is_dir() else None
+    networks = state["networks"] if state else {}
+    others = {name: tensors for name, tensors in networks.items() if name not in model.method.translators}
+    return Origin(checkpoint, model, others)
+
+
+def begin(
+    method: Method,
+    origin: Origin,
+    build: Build,
+    *,
+    source: Side,
+    target: Side,
+    domains: Domains | None,
+    channels: Channels,
+) -> Beginning:
+    """Put the weights of `origin` into the networks of `method`, which was built for two sides and domains.
+
+    Where the numbers of channels or the domains differ, what depends on them is made to fit: of channels as `channels`
+    says; domains keep their weights by name, and a new one begins as the mean of the others. `build` builds the method
+    for other images and domains.
+
+    Raises:
+        UserError: a network that translates has weights of another architecture, or there are none for it.
+    """
+    beginning = Beginning()
+    fitting = _Fitting(build, origin.model, source, target, domains, channels)
+    for name, network in method.networks.items():
+        tensors, is_translating = origin.tensors(name), name in method.translators
+        if tensors is None and is_translating and not name.endswith("backward"):
+            raise UserError(
+                f"from={origin.checkpoint} has no {name}: it is a {type(origin.model.method).__name__} model with "
+                f"{', '.join(origin.model.method.translators)}. Leave out method= to go on with its own method"
+            )
+        changes: list[str] = []
+        problems = ["there is none in the checkpoint"]
+        if tensors is not None:
+            problems = fitting.load(name, network, tensors, changes)
+        if tensors is not None and problems and is_translating:
+            raise UserError(
+                f"from={origin.checkpoint} does not fit the {name}: {_some(problems)}. Leave out generator= and its "
+                "settings to keep those of the checkpoint"
+            )
+        if problems:
+            beginning.fresh.append(name)
+            beginning.lines.append(f"{name}: new; {_some(problems)}")
+        else:
+            beginning.lines += [f"{name}: {len(tensors or ())} tensors taken over", *changes]
+    return beginning
+
+
+class _Fitting:
+    """How tensors depend on channels and domains, found by building the method with one more of each."""
+
+    def __init__(
+        self, build: Build, model: Model, source: Side, target: Side, domains: Domains | None, channels: Channels
+    ) -> None:
+        self.channels = channels
+        self.counts = {
+            "source": (model.source.channels, source.channels),
+            "target": (model.target.channels, target.channels),
+        }
+        self.domains = model.domains, domains
+
+        def shapes(source: Side, target: Side, domains: Domains | None) -> Shapes:
+            with torch.device("meta"):
+                networks = build(source, target, domains).networks
+            return {
+                name: {key: tensor.shape for key, tensor in network.state_dict().items()}
+                for name, network in networks.items()
+            }
+
+        wider_source, wider_target = (replace(side, channels=side.channels + 1) for side in (source, target))
+        try:
+            self.grown = {
+                "source": shapes(wider_source, target, domains),
+                "target": shapes(source, wider_target, domains),
+            }
+        except UserError:  # both sides have to be alike
+            self.grown = {"source": shapes(wider_source, wider_target, domains)}
+        if domains is not None:
+            first, *others = domains.sets
+            longer = replace(first, names=(*first.names, "\0"))
+            self.grown["domains"] = shapes(source, target, Domains((longer, *others)))
+
+    def load(self, name: str, network: nn.Module, tensors: Mapping[str, Tensor], changes: list[str]) -> list[str]:
+        """Put tensors into a network, and add what was made to fit to `changes`; or return what does not fit."""
+        state = {key: value for key, value in network.state_dict().items() if not key.endswith(COUNTER)}
+        given = {key: value for key, value in tensors.items() if not key.endswith(COUNTER)}
+        problems = [f"{key} is missing" for key in state if key not in given]
+        problems += [f"{key} is left over" for key in given if key not in state]
+        fitted: dict[str, Tensor] = {}
+        for key in state.keys() & given.keys():
+            old, new = given[key], state[key]
+            value = self._fit(name, key, network, old.to(new), new)
+            if value is None:
+                problems.append(f"{key} has the shape {tuple(old.shape)}, not {tuple(new.shape)}")
+            else:
+                fitted[key] = value
+                if old.shape != new.shape:
+                    changes.append(f"  {key}: {tuple(old.shape)} made {tuple(new.shape)}")
+        if not problems:
+            network.load_state_dict(fitted, strict=False)
+        return problems
+
+    def _fit(self, name: str, key: str, network: nn.Module, old: Tensor, new: Tensor) -> Tensor | None:
+        """A tensor as the network takes it, what is fresh in it from `new`; None if it does not fit."""
+        if old.dim() != new.dim():
+            return None
+        is_fresh = torch.zeros(new.shape, dtype=torch.bool, device=new.device)
+        for axis, size in enumerate(new.shape):
+            causes = [cause for cause, grown in self.grown.items() if grown[name][key][axis] != size]
+            mixing = self._mixing(causes, old.shape[axis], size, _role(network, key, axis))
+            if mixing is None:
+                return None
+            is_fresh |= mixing.isnan().any(1).to(new.device).view(-1, *[1] * (new.dim() - axis - 1))
+            if causes:
+                old = torch.tensordot(old, mixing.nan_to_num(0).to(old), ([axis], [1])).movedim(-1, axis)
+        return torch.where(is_fresh, new, old)
+
+    def _mixing(self, causes: Sequence[str], old: int, new: int, role: Role) -> Tensor | None:
+        """The matrix (new, old) that makes the entries of an axis from the old ones, NaN in rows that begin anew; None
+        if the sizes do not fit. What depends on the source comes first, then what on the target, then on the domains.
+        """
+        blocks = [self._channels(*self.counts[cause], role) for cause in causes if cause != "domains"]
+        old, new = old - sum(block.shape[1] for block in blocks), new - sum(len(block) for block in blocks)
+        if "domains" not in causes:
+            return _diagonal(*blocks, torch.eye(new)) if old == new >= 0 else None
+        known, wanted = self._labels(self.domains[0], old), self._labels(self.domains[1], new)
+        if known is None or wanted is None:
+            return None
+        return _diagonal(*blocks, _by_name(known, wanted, is_fresh=role == "output"))
+
+    def _channels(self, old: int, new: int, role: Role) -> Tensor:
+        """The matrix (new, old) from old channels of images to new ones."""
+        if old == new:
+            return torch.eye(old)
+        if self.channels == "fresh":
+            return torch.full((new, old), torch.nan)
+        if self.channels == "average":  # images with equal channels look as before
+            return torch.full((new, old), 1 / (new if role == "input" else old))
+        copies = torch.eye(old).repeat(-(-new // old), 1)[:new]
+        return copies / copies.sum(0).clamp(min=1) if role == "input" else copies
+
+    @staticmethod
+    def _labels(domains: Domains | None, size: int) -> list[str] | None:
+        """What the entries of an axis of this size mean: names of domains, and the mask if there is one."""
+        names = [] if domains is None else list(domains.names)
+        masks = [] if domains is None else [f"\0{place}" for place in range(domains.width - len(names))]
+        return next((labels for labels in (names, names + masks) if len(labels) == size), None)
+
+
+def _diagonal(*blocks: Tensor) -> Tensor:
+    matrix: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+    return matrix
+
+
+def _by_name(known: Sequence[str], wanted: Sequence[str], *, is_fresh: bool) -> Tensor:
+    """The matrix (wanted, known) that keeps what is called the same; others begin anew, or as the mean of all."""
+    mixing = torch.full((len(wanted), len(known)), torch.nan if is_fresh or not known else 1 / len(known))
+    for row, name in enumerate(wanted):
+        if name in known:
+            mixing[row] = 0
+            mixing[row, known.index(name)] = 1
+    return mixing
+
+
+def _role(network: nn.Module, key: str, axis: int) -> Role:
+    layer = network.get_submodule(key.rpartition(".")[0])
+    if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        return "other"
+    input_axis = 0 if isinstance(layer, nn.ConvTranspose2d) else 1
+    return "input" if key.endswith("weight") and axis == input_axis else "output"
+
+
+def _some(problems: Sequence[str]) -> str:
+    """The first problems, and how many more there are."""
+    more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+    return "; ".join(problems[:NAMED]) + more

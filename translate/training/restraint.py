@@ -1,0 +1,67 @@
+"""What holds a fine-tuned model near to what it began as."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Restraint(nn.Module):
+    """A memory of how training began, saved for exact resume.
+
+    Args:
+        networks: all networks by name, with the weights that training begins with.
+        translators: those that translate, which alone are held.
+        players: player -> the names of its networks.
+        warmup: steps in which the players of networks that translate do not move, so that a new discriminator does not
+            mislead them.
+        distance_weight: weight of the squared distance of their weights from the first ones (L2-SP, Li et al. 2018,
+            equation 2 with alpha = 2 * distance_weight); 0 is off.
+        fixed: normalisation layers whose statistics stay.
+    """
+
+    warmup: Tensor
+
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        translators: Sequence[str],
+        players: Mapping[str, Sequence[str]],
+        *,
+        warmup: int,
+        distance_weight: float,
+        fixed: Sequence[nn.Module],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("warmup", torch.tensor(warmup))
+        self.distance_weight = distance_weight
+        self._fixed = list(fixed)  # in a list they are no child modules
+        self._last = 0
+        self._held: dict[str, list[nn.Parameter]] = {}
+        for player, names in players.items():
+            if any(name in translators for name in names):
+                self._held[player] = [
+                    parameter
+                    for name in names
+                    for parameter in networks[name].parameters()
+                    if parameter.requires_grad and distance_weight
+                ]
+                for place, parameter in enumerate(self._held[player]):
+                    self.register_buffer(f"{player}_{place}", parameter.detach().clone())
+
+    def prepare(self) -> None:
+        """Begin, once networks are in training mode: layers whose statistics stay go into evaluation."""
+        self._last = int(self.warmup)
+        for layer in self._fixed:
+            layer.eval()
+
+    def waits(self, player: str, step: int) -> bool:
+        """Whether a player does not move yet."""
+        return player in self._held and step < self._last
+
+    def pull(self, player: str) -> None:
+        """Add the gradient of the squared distance to the gradients of a player's weights."""
+        for place, parameter in enumerate(self._held.get(player, ())):
+            if parameter.grad is not None:
+                start: Tensor = getattr(self, f"{player}_{place}")
+                parameter.grad.add_(parameter.detach() - start, alpha=2 * self.distance_weight)
