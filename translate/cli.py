@@ -109,13 +109,18 @@ def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
     is_finetuning = any(word.startswith("from=") for word in words)
     composed = (compose_finetuning if is_finetuning else compose_settings)(words, config_dir)
     from translate.data.preview import write_preview
-    from translate.training.run import check_networks, check_settings, look_at_data
+    from translate.training.run import check_networks, check_settings, find_origin, look_at_data, preview_learning
 
     check_settings(composed.settings)
+    origin = find_origin(composed.settings, composed.allowed)
     data, inspection = look_at_data(composed.settings, composed.allowed, progress_bar("reading images"))
     print_inspection(inspection)
     inspection.raise_problems(most=len(inspection.problems))
+    if origin is not None:
+        data.know(origin.model.domains)
     check_networks(composed.settings, data, composed.allowed)
+    if origin is not None:
+        print_learning(*preview_learning(composed.settings, data, origin, composed.allowed))
     picture = Path(composed.settings.output) / "check.png"
     write_preview(picture, data, composed.settings.image_size, seed=composed.settings.seed)
     typer.echo(f"No problems. What the network would see, after augmentation: {picture}")
@@ -416,6 +421,17 @@ def print_inspection(inspection: "Inspection") -> None:
             )
     for (height, width), count in inspection.sizes.most_common(5):
         table.add_row("size", f"{width}x{height}: {count}")
+    Console().print(table)
+
+
+def print_learning(taken: list[str], parts: list[tuple[str, int, str]]) -> None:
+    """What a fine-tuning takes over, and which parts learn."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for line in taken:
+        console.print(line)
+    table = Table("part", "parameters", "")
+    for part, size, how in parts:
+        table.add_row(part, f"{size:,}", how)
     Console().print(table)
 
 

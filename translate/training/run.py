@@ -37,7 +37,7 @@ from translate.training.checkpoint import model_tensors, read_progress, restore_
 from translate.training.curves import draw_curves
 from translate.training.log import METRICS, RunLog
 from translate.training.loop import Job, fit, require_finite
-from translate.training.parts import Learning, choose_learning
+from translate.training.parts import Learning, choose_learning, learning_table
 from translate.training.restraint import Restraint
 from translate.training.run_folder import open_run, write_config
 from translate.training.seed import seed_everything
@@ -98,13 +98,7 @@ def train(
         settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
     )
     beginning = take_over(method, origin, settings, data, allowed) if origin else Beginning()
-    learning = choose_learning(
-        method.networks,
-        method.translators,
-        freeze=settings.finetune.freeze,
-        freeze_norm=settings.finetune.freeze_norm,
-        rates=settings.finetune.rates,
-    )
+    learning = what_learns(method, settings)
     items = data.items(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
     )
@@ -285,6 +279,32 @@ def take_over(
     )
 
 
+def what_learns(method: Method, settings: Settings) -> Learning:
+    """Which parts of the networks learn. Errors as `choose_learning`."""
+    return choose_learning(
+        method.networks,
+        method.translators,
+        freeze=settings.finetune.freeze,
+        freeze_norm=settings.finetune.freeze_norm,
+        rates=settings.finetune.rates,
+    )
+
+
+def preview_learning(
+    settings: Settings, data: DataSource, origin: Origin, allowed: tuple[str, ...]
+) -> tuple[list[str], list[tuple[str, int, str]]]:
+    """What a fine-tuning would take over from a model, a line each, and what would learn, as `learning_table`.
+
+    Raises:
+        UserError: the model does not fit.
+    """
+    method = assemble(
+        settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
+    )
+    beginning = take_over(method, origin, settings, data, allowed)
+    return beginning.lines, learning_table(method.networks, what_learns(method, settings))
+
+
 def hold_back(
     method: Method, networks: Mapping[str, nn.Module], settings: Settings, learning: Learning, beginning: Beginning
 ) -> Restraint:
@@ -309,6 +329,7 @@ def check_networks(settings: Settings, data: DataSource, allowed: tuple[str, ...
         )
         check_size(settings, method)
         play_once(settings, data, method)
+        what_learns(method, settings)
 
 
 def play_once(settings: Settings, data: DataSource, method: Method) -> None:
