@@ -173,7 +173,8 @@ class _Fitting:
                 if old.shape != new.shape:
                     changes.append(f"  {key}: {tuple(old.shape)} made {tuple(new.shape)}")
         if not problems:
-            network.load_state_dict(fitted, strict=False)
+            counters = {key: value for key, value in tensors.items() if key.endswith(COUNTER)}
+            network.load_state_dict(fitted | counters, strict=False)
         return problems
 
     def _fit(self, name: str, key: str, network: nn.Module, old: Tensor, new: Tensor) -> Tensor | None:
