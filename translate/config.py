@@ -152,7 +152,7 @@ def _kept(key: str, model: Mapping[str, Any], usual: DictConfig, config: DictCon
                 OmegaConf.update(node, name, value)
         elif value == "???":
             OmegaConf.update(node, name, value)
-        elif name.split(".")[-1] in ("label_file", "domains"):
+        elif name.split(".")[-1] in ("label_file", "domains", "replay"):
             OmegaConf.update(node, name, None)
     before = dict(flatten(OmegaConf.to_container(usual[key])))  # type: ignore[arg-type]
     for name, value in flatten(OmegaConf.to_container(config[key])):  # type: ignore[arg-type]
@@ -410,7 +410,7 @@ def _make_absolute(data: dict[str, Any]) -> None:
     for key, value in data.items():
         if isinstance(value, dict):
             _make_absolute(value)
-        elif key in ("root", "label_file") and value is not None:
+        elif key in ("root", "label_file", "replay") and value is not None:
             data[key] = str(Path(str(value)).expanduser().absolute())
 
 

@@ -4,6 +4,7 @@ import hashlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePath
@@ -160,6 +161,9 @@ class LabeledData(LabeledSource):
             the data: columns are one_hot if there are several, every image has exactly one, and none are `exclusive`.
         exclusive: groups of attributes of which an image has at most one, such as hair colours: a translation that
             adds one takes away the others.
+        replay: another folder or CSV file laid out like `root`, with images of other domains. One image of it is seen
+            for each of `root`, and either is translated into the domains of both: a model that learns new domains
+            from `root` does not forget those in `replay`.
         aligned: whether images of equal path in the folders of several domains show the same thing, so that evaluation
             knows the true answer. They are then held out together.
         validation_fraction: share of the training images held out where nothing says validation.
@@ -188,6 +192,7 @@ class LabeledData(LabeledSource):
         domains: Sequence[str | int] | None = None,
         kind: Kind | Literal["auto"] = "auto",
         exclusive: Sequence[Sequence[str | int]] | None = None,
+        replay: str | None = None,
         aligned: bool = False,
         validation_fraction: float = 0.05,
         test_fraction: float = 0.1,
@@ -211,6 +216,7 @@ class LabeledData(LabeledSource):
         self.wanted = None if domains is None else [str(name) for name in domains]
         self.kind = kind
         self.exclusive = tuple(tuple(str(name) for name in group) for group in exclusive or ())
+        self.replay = None if replay is None else Path(replay).expanduser()
         self.aligned = aligned
         self.validation_fraction = validation_fraction
         self.test_fraction = test_fraction
@@ -220,6 +226,7 @@ class LabeledData(LabeledSource):
         self.augmentation = augmentation
         self._problems: list[str] = []
         self._twins: dict[tuple[str, str, str], Picture] = {}
+        self._own: dict[str, int] = {}  # of each split, how many images come first that are not replayed
 
     def inspect(self, image_size: int, progress: Progress | None = None) -> Inspection:
         """Find the images, decode each, and derive their side; nothing is raised for what is wrong in the data.
@@ -237,17 +244,33 @@ class LabeledData(LabeledSource):
             UserError: as `inspect`.
         """
         self.augmentation.loaded_size(image_size)
-        found = self._find()
-        self._problems = found.problems
-        self._domains = Domains((found.labels,))
-        self._check_exclusive()
-        self.splits = self._hold_out(found)
-        if len(self.domains.names) == 1 and found.labels.kind == "one_hot":
+        self._gather()
+        if len(self.domains.names) == 1 and self.domains.sets[0].kind == "one_hot":
             self._problems.append(self._describe_single(self.domains.names[0]))
         if self.aligned:
             self._find_twins()
         if not self._problems:
             self._problems += self._check_training_images()
+
+    def _gather(self) -> None:
+        """Find images, labels and splits, with those to replay."""
+        found = self._find()
+        self._problems = found.problems
+        self._domains = Domains((found.labels,))
+        self._check_exclusive()
+        self.splits = self._hold_out(found)
+        if self.replay is None:
+            return
+        if not self.replay.exists():
+            raise UserError(f"{self.node}.replay={self.replay} does not exist: give the folder of the other domains")
+        other = copy(self)
+        other.root, other.replay, other.wanted, other.label_file, other.exclusive = self.replay, None, None, None, ()
+        other._gather()
+        self._own = {split: len(members) for split, members in self.splits.items()}
+        other.know(self.domains)
+        self.know(other.domains)
+        self._problems += other._problems
+        self.splits = {split: members + other.splits[split] for split, members in self.splits.items()}
 
     def look(self, image_size: int, progress: Progress | None = None) -> Inspection:
         """The second half of `inspect`: decode what `find` found."""
@@ -279,7 +302,9 @@ class LabeledData(LabeledSource):
         Raises:
             UserError: augmentation that these images do not allow.
         """
-        return LabeledItems([(self.loader(image_size, Cache(cache_gib), augment=augment), self.splits[split])], seed)
+        loader, members = self.loader(image_size, Cache(cache_gib), augment=augment), self.splits[split]
+        own = self._own.get(split, len(members))
+        return LabeledItems([(loader, members[:own]), (loader, members[own:])], seed, is_one_set=True)
 
     def loader(self, image_size: int, cache: Cache, *, augment: bool) -> SideLoader:
         """What loads the images.
@@ -514,11 +539,19 @@ class LabeledItems(Items):
     Args:
         parts: images, and what loads them; parts without images are left out.
         seed: seed of all draws.
+        is_one_set: whether all parts are of one label set, so that targets may be of any part.
     """
 
-    def __init__(self, parts: Iterable[tuple[SideLoader, Sequence[LabeledPicture]]], seed: int) -> None:
+    def __init__(
+        self,
+        parts: Iterable[tuple[SideLoader, Sequence[LabeledPicture]]],
+        seed: int,
+        *,
+        is_one_set: bool = False,
+    ) -> None:
         self.parts = [(loader, members) for loader, members in parts if members]
         self.seed = seed
+        self.is_one_set = is_one_set
 
     def __len__(self) -> int:
         return len(self.parts) * max((len(members) for _, members in self.parts), default=0)
@@ -529,6 +562,8 @@ class LabeledItems(Items):
         member = self.member(index)
         generator = np.random.default_rng([self.seed, epoch, index])
         geometry, color = generator.integers(0, 2**32, 2).tolist()
+        if self.is_one_set and len(self.parts) > 1:
+            _, members = self.parts[int(generator.integers(len(self.parts)))]
         target = members[int(generator.integers(len(members)))]
         image = loader(member.picture, geometry, color)
         return Labeled(image, torch.tensor(member.vector), torch.tensor(target.vector))
