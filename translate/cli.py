@@ -303,7 +303,12 @@ def import_(
     image_channels: Annotated[
         Optional[int], typer.Option(help="channels of StarGAN's images; default: as many as it gives", min=1)
     ] = None,
-    part: Annotated[Optional[str], typer.Option(help="which of several networks in FILE is meant")] = None,
+    part: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="NAME", help="which of several networks in FILE is meant; once more for --back or --discriminator"
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a model that is in MODEL already")] = False,
 ) -> None:
     """Make a model of another project's weights: of pix2pix, CycleGAN, StarGAN or CUT."""
@@ -316,6 +321,12 @@ def import_(
             raise UserError(f"--output {output} holds a model already ({found}): give {remedy}")
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is a file: give the folder to write the model into")
+    part = part or []
+    other = back or discriminator
+    if len(part) > (1 if other is None else 2):
+        raise UserError(
+            f"--part {part[-1]}: there is no file left for it; it is given once for each file, in their order"
+        )
     imported = import_reference(
         file,
         back=back,
@@ -325,7 +336,8 @@ def import_(
         image_size=image_size,
         dropout=dropout,
         image_channels=image_channels,
-        part=part,
+        part=part[0] if part else None,
+        other_part=part[1] if len(part) > 1 else None,
     )
     from translate import __version__
     from translate.config import complete_settings

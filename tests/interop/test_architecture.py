@@ -218,6 +218,10 @@ def altered(**changes):
             altered(model__14__bias=torch.tensor([torch.nan])),
             r"model\.14\.bias and 0 other weights are NaN or infinite",
         ),
+        (
+            altered(model__14__bias=torch.ones(1, dtype=torch.int64)),
+            r"model\.14\.bias is of type torch\.int64, not of floating point",
+        ),
         ({"mlp_0.0.weight": torch.ones(4, 4), "mlp_0.0.bias": torch.ones(4)}, "feature network of CUT, no generator"),
         (
             {f"model.{place}.weight": torch.ones(4, 4, 4, 4) for place in (0, 3, 7)} | {"model.2.filt": torch.ones(1)},

@@ -198,6 +198,14 @@ def test_one_of_several_networks_is_imported(save, command, tmp_path):
     assert command("import", tmp_path / "all.pth", "--output", tmp_path / "model", "--part", "G_B").code == 0
     stored = load_file(tmp_path / "model" / "model.safetensors")
     assert stored["generator.model.1.weight"].equal(second["model.1.weight"])
+    both = (tmp_path / "all.pth", "--back", tmp_path / "all.pth", "--part", "G_A", "--part", "G_B")
+    assert command("import", *both, "--output", tmp_path / "cyclegan").code == 0
+    stored = load_file(tmp_path / "cyclegan" / "model.safetensors")
+    for name, state in (("generator_forward", first), ("generator_backward", second)):
+        assert stored[f"{name}.model.1.weight"].equal(state["model.1.weight"])
+    refused = command("import", *both, "--part", "G_C", "--output", tmp_path / "other")
+    assert refused.code == 2
+    assert "--part G_C: there is no file left for it" in refused.err
 
 
 def test_the_generator_of_cut_translates(cut, noise):

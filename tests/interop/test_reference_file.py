@@ -1,6 +1,7 @@
 """Files of weights: what is inside is found, what is more than tensors is never run, every mistake has its message."""
 
 import os
+import random
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -66,11 +67,9 @@ def test_the_only_weights_in_a_container_are_found(saved, container):
 
 
 def optimizer_state():
-    network = nn.Conv2d(1, 1, 3)
-    optimizer = torch.optim.Adam(network.parameters())
-    network(torch.ones(1, 1, 3, 3)).sum().backward()
-    optimizer.step()
-    return optimizer.state_dict()
+    """What Adam's state_dict() holds."""
+    moments = {"step": torch.tensor(1.0), "exp_avg": torch.ones(1, 1, 3, 3), "exp_avg_sq": torch.ones(1, 1, 3, 3)}
+    return {"state": {0: moments}, "param_groups": [{"lr": 0.0002, "betas": (0.5, 0.999), "params": [0]}]}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,9 @@ def test_a_compiled_part_is_found_too(saved):
 
 
 def test_the_same_name_with_and_without_a_wrapper_is_refused(saved):
-    with pytest.raises(UserError, match=r"holds model\.1\.weight twice, with and without what wraps networks"):
+    with pytest.raises(
+        UserError, match=r"latest_net_G\.pth holds model\.1\.weight twice, with and without what wraps networks"
+    ):
         read_tensors(saved({**weights(), "module.model.1.weight": torch.zeros(2, 3, 7, 7)}))
 
 
@@ -98,10 +99,16 @@ def test_of_several_networks_one_is_chosen(saved):
         read_tensors(path)
     assert_weights(read_tensors(path, part="G_A"))
     assert_weights(read_tensors(path, part="D"), bias=5.0)
-    with pytest.raises(UserError, match=r"part=G: .* holds the parts G_A \(2 tensors\), D \(2 tensors\)"):
+    with pytest.raises(UserError, match=r"part=G: .* holds G_A \(2 tensors\), D \(2 tensors\)"):
         read_tensors(path, part="G")
-    with pytest.raises(UserError, match=r"part=G: .* holds one network without a name"):
+    with pytest.raises(UserError, match=r"part=G: .* holds top \(2 tensors\), alone: leave it out"):
         read_tensors(saved(weights()), part="G")
+
+
+def test_weights_beside_a_dictionary_with_others_have_a_name_too(saved):
+    path = saved({**weights(), "average": weights(bias=2.0)})
+    assert_weights(read_tensors(path, part="top"))
+    assert_weights(read_tensors(path, part="average"), bias=2.0)
 
 
 def test_of_several_networks_in_one_dictionary_one_is_chosen(saved):
@@ -188,6 +195,24 @@ def test_truncated_files_are_refused(saved, is_zip, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(UserError, match="is truncated or damaged: copy or download it again"):
         read_tensors(path)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_changed_bytes_give_a_message_or_weights(saved, is_zip):
+    path = saved(weights(), _use_new_zipfile_serialization=is_zip)
+    content, chance = path.read_bytes(), random.Random(0)
+    messages = []
+    for _ in range(150):
+        changed = bytearray(content)
+        for _ in range(3):
+            changed[chance.randrange(len(content))] = chance.randrange(256)
+        path.write_bytes(changed)
+        try:
+            assert read_tensors(path)
+        except UserError as error:
+            messages.append(str(error))
+    assert len(messages) > 10
+    assert all(message.startswith(str(path)) for message in messages)
 
 
 @pytest.mark.parametrize(

@@ -320,15 +320,19 @@ def _fit(tensors: Mapping[str, Tensor], network: nn.Module, title: str) -> tuple
         raise UserError(
             f"looks like a {title}, but has {_listed(given, other)} where there should be {_listed(wanted, other)}"
         )
+    types = {name: given[name].dtype for name in wanted if wanted[name].is_floating_point()}
+    whole = [name for name, dtype in types.items() if not dtype.is_floating_point]
+    if whole:
+        raise UserError(f"looks like a {title}, but {whole[0]} is of type {types[whole[0]]}, not of floating point")
     broken = [name for name in wanted if given[name].is_floating_point() and not given[name].isfinite().all()]
     if broken:
         raise UserError(
             f"{broken[0]} and {len(broken) - 1} other weights are NaN or infinite: the training that wrote them had "
             "broken down, take an earlier file"
         )
-    types = {given[name].dtype for name in wanted if wanted[name].is_floating_point()} - {torch.float32}
-    if types:
-        notes.append(f"{', '.join(sorted(str(each) for each in types)).replace('torch.', '')} weights became float32")
+    others = sorted({str(dtype).removeprefix("torch.") for dtype in types.values()} - {"float32"})
+    if others:
+        notes.append(f"{', '.join(others)} weights became float32")
     return {name: given[name].to(tensor.dtype) for name, tensor in wanted.items()}, notes
 
 

@@ -63,6 +63,7 @@ def import_reference(
     dropout: bool = False,
     image_channels: int | None = None,
     part: str | None = None,
+    other_part: str | None = None,
 ) -> Imported:
     """Make a model of a generator's weights: a StarGAN, a CycleGAN if there is one `back` too, else a Pix2Pix.
 
@@ -77,7 +78,8 @@ def import_reference(
         dropout: whether dropout is drawn when translating, as the reference implementation of pix2pix does; a U-Net's
             file does not tell whether it was trained with it.
         image_channels: channels of StarGAN's images; None is as many as it gives.
-        part: which of several networks in a file is meant; both files are read by it.
+        part: which of several networks in the file is meant.
+        other_part: the same for the file of `back` or of the discriminator.
 
     Raises:
         UserError: a file cannot be read or is no network that is known, or what is given does not go together.
@@ -96,7 +98,7 @@ def import_reference(
         raise UserError(f"{given}: {path} is a {generator.component.__name__}, which translates into no domains")
     if back is not None:
         method = CycleGAN
-        other = _generator(back, part=part, dropout=dropout or None)
+        other = _generator(back, part=other_part, dropout=dropout or None)
         _check_back(path, generator, back, other)
         files = {"generator_forward": (path, generator), "generator_backward": (back, other)}
     if attributes and discriminator is None:
@@ -110,7 +112,7 @@ def import_reference(
             else f"--discriminator {discriminator} is read together with --attributes alone: leave it out"
         )
     if discriminator is not None:
-        judge = read_architecture(discriminator, part=part)
+        judge = read_architecture(discriminator, part=other_part)
         _check_judge(discriminator, judge, generator)
         files["discriminator"] = (discriminator, judge)
     settings = _settings(method, generator, judge, image_size=image_size, dropout=dropout)

@@ -21,6 +21,8 @@ BODIES = ("model", "main", "net")
 """What the known networks call the layers they consist of."""
 DEEPEST = 4
 """Dictionaries inside one another that weights are looked for in."""
+TOP = "top"
+"""What a network is called that is inside no dictionary with a name."""
 REMEDY = "in the program that wrote it, save the weights alone: torch.save(network.state_dict(), FILE)"
 
 
@@ -38,20 +40,20 @@ def read_tensors(path: Path, *, part: str | None = None) -> dict[str, Tensor]:
         UserError: there is no such file, it is damaged, holds no named tensors, or several networks and `part` is none
             of them.
     """
-    parts = _name_parts(list(_parts(_load(path))))
+    parts = _name_parts(list(_parts(path, _load(path))))
     if not parts:
         raise UserError(f"{path} holds no weights by name: {REMEDY}")
     if part is None and len(parts) == 1:
         (tensors,) = parts.values()
         return tensors
-    names = ", ".join(f"{name} ({len(tensors)} tensors)" for name, tensors in parts.items() if name)
+    names = ", ".join(f"{name} ({len(tensors)} tensors)" for name, tensors in parts.items())
     if part is None:
         raise UserError(
             f"{path} holds several networks: {names}. Choose one with translate import ... --part NAME, in Python "
             "load_reference(..., part=NAME)"
         )
     if part not in parts:
-        raise UserError(f"part={part}: {path} holds {f'the parts {names}' if names else 'one network without a name'}")
+        raise UserError(f"part={part}: {path} holds {names}" + ", alone: leave it out" * (len(parts) == 1))
     return parts[part]
 
 
@@ -95,9 +97,7 @@ def _load_pickle(path: Path, start: bytes) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is refused below in words of our own
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle fails in any way
+    except Exception as error:  # a damaged file fails in any way
         message = str(error)
         foreign = re.search(r"GLOBAL ([\w.]+)", message) if isinstance(error, pickle.UnpicklingError) else None
         if foreign:
@@ -115,30 +115,34 @@ def _load_pickle(path: Path, start: bytes) -> Any:
 
 
 def _parts(
-    value: Mapping[Any, Any], place: tuple[str, ...] = ()
+    path: Path, value: Mapping[Any, Any], place: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
     """Where in nested dictionaries weights by name are, and they."""
     if _is_optimizer(value):
         return
-    tensors = {name: each.detach() for name, each in value.items() if isinstance(name, str) and torch.is_tensor(each)}
+    tensors = {name: each.detach() for name, each in value.items() if isinstance(name, str) and _is_dense(each)}
     if any(tensor.dim() > 1 for tensor in tensors.values()):
-        for name, network in _networks(_unwrapped(tensors)).items():
+        for name, network in _networks(_unwrapped(path, tensors)).items():
             yield (*place, name) if name else place, network
     for name, inner in value.items():
         if isinstance(inner, Mapping) and len(place) < DEEPEST:
-            yield from _parts(inner, (*place, str(name)))
+            yield from _parts(path, inner, (*place, str(name)))
+
+
+def _is_dense(value: Any) -> bool:
+    return torch.is_tensor(value) and value.layout == torch.strided and not value.is_quantized
 
 
 def _is_optimizer(value: Mapping[Any, Any]) -> bool:
     return {"state", "param_groups"} <= value.keys()
 
 
-def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _unwrapped(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         plain = WRAPPERS.sub("", name)
         if plain in found:
-            raise UserError(f"the file holds {plain} twice, with and without what wraps networks: save one of them")
+            raise UserError(f"{path} holds {plain} twice, with and without what wraps networks: save one of them")
         found[plain] = tensor
     return found
 
@@ -158,8 +162,8 @@ def _networks(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 def _name_parts(parts: list[tuple[tuple[str, ...], dict[str, Tensor]]]) -> dict[str, dict[str, Tensor]]:
     """Parts by the last word of their place, or by all of it where two end in the same."""
-    last = [place[-1] if place else "" for place, _ in parts]
+    last = [place[-1] if place else TOP for place, _ in parts]
     return {
-        name if last.count(name) == 1 else ".".join(place): tensors
+        name if last.count(name) == 1 else ".".join(place) or TOP: tensors
         for name, (place, tensors) in zip(last, parts, strict=True)
     }
