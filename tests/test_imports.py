@@ -21,6 +21,9 @@ MAY_IMPORT = {
     "objectives": {"errors", "domains"},
     "methods": {"errors", "batch", "domains", "networks", "objectives"},
     "model": {"errors", "files", "pixels", "domains", "build", "methods", "model_folder", "networks"},
+    "interop": {
+        *("errors", "files", "domains", "pixels", "methods", "networks", "model", "model_folder"),
+    },
     "data": {"errors", "files", "batch", "domains", "memory", "pixels", "picture"},
     "training": {
         *("errors", "files", "batch", "pixels", "picture", "signals", "build", "model", "model_folder"),
@@ -28,12 +31,13 @@ MAY_IMPORT = {
     },
     "conversion": {
         *("errors", "files", "domains", "memory", "pixels", "picture", "methods", "model", "model_folder", "networks"),
-        *("__init__", "data"),
+        *("__init__", "data", "interop"),
     },
     "evaluation": {"errors", "files", "batch", "domains", "pixels", "build", "objectives", "data", "conversion"},
     "config": {"errors", "build", "training"},
     "cli": {
         *("errors", "config", "signals", "model", "model_folder", "data", "training", "conversion", "evaluation"),
+        *("interop",),
     },
     "__init__": {"conversion"},
     "__main__": {"cli"},

@@ -1,13 +1,23 @@
 """Image-to-image translation: train Pix2Pix, CycleGAN or StarGAN on folders of images, and convert folders."""
 
+import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from translate import interop as interop
     from translate.conversion.translator import Translator
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`translate.interop` without importing it: it takes torch, which most commands do without."""
+        if name == "interop":
+            return importlib.import_module("translate.interop")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "interop", "load"]
 
 
 def load(
@@ -23,7 +33,8 @@ def load(
     """Load a trained model for translation.
 
     Args:
-        checkpoint: a run folder (its latest model), a model folder, or a file that `translate export` wrote.
+        checkpoint: a run folder (its latest model), a model folder, a file that `translate export` wrote, or a file of
+            another project's weights (.pth, .ckpt) of which everything can be told.
         accelerator: `auto` (a GPU if there is one), `cpu`, `cuda` or `mps`.
         direction: `AtoB` or `BtoA` for a model that translates both ways; None is that of training.
         resize: `native` translates an image at its own size; `training` brings it to the size of training and back.

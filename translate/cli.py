@@ -128,7 +128,12 @@ def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
 
 @app.command()
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="a run folder, a model folder or an exported .onnx file")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help="a run folder, a model folder, an exported .onnx file, or another project's weights (.pth, .ckpt)"
+        ),
+    ],
     input: Annotated[Path, typer.Argument(help="an image, a video, or a folder of them, searched to its depth")],
     output: Annotated[Path, typer.Argument(help="where results go, in the same tree; a file for one input, if wanted")],
     to: Annotated[
@@ -247,7 +252,9 @@ def convert(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="a run folder or a model folder")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="a run folder, a model folder, or another project's weights (.pth, .ckpt)")
+    ],
     words: Words = None,
     split: Annotated[
         Optional[str], typer.Option(help="test, validation or train; default: test, else validation")
@@ -274,40 +281,146 @@ def evaluate(
     )
     settings = evaluation_settings(engine, checkpoint, words or [], config_dir)
     engine.use_settings(settings)
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.with_name(f"{checkpoint.stem}_evaluation")
+    folder.mkdir(exist_ok=True)
     if engine.model.domains is None:
         pairs = evaluate_pairs(engine, settings, split, bar=progress_bar)
-        path = checkpoint / f"evaluation_{pairs.split}{f'_{direction}' * engine.is_reversed}.csv"
+        path = folder / f"evaluation_{pairs.split}{f'_{direction}' * engine.is_reversed}.csv"
         pairs.write_csv(path)
         print_pairs(pairs)
     else:
-        domains = evaluate_domains(
-            engine, settings, checkpoint, split, classifier_steps=classifier_steps, bar=progress_bar
-        )
-        path = checkpoint / f"evaluation_{domains.split}.csv"
+        domains = evaluate_domains(engine, settings, folder, split, classifier_steps=classifier_steps, bar=progress_bar)
+        path = folder / f"evaluation_{domains.split}.csv"
         domains.write_csv(path)
         print_domains(domains)
     typer.echo(f"per image: {path}")
 
 
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="weights of a generator (.pth, .pt, .ckpt, .safetensors): A to B, or StarGAN's")
+    ],
+    output: Annotated[Path, typer.Option("--output", metavar="MODEL", help="the model folder to write")],
+    back: Annotated[
+        Optional[Path], typer.Option(help="the generator from B to A, which makes the model a CycleGAN")
+    ] = None,
+    domains: Annotated[
+        Optional[str], typer.Option(metavar="A,B,...", help="names of StarGAN's domains; default: domain_1, ...")
+    ] = None,
+    attributes: Annotated[
+        bool, typer.Option("--attributes", help="the domains are attributes, of which an image has any number")
+    ] = False,
+    discriminator: Annotated[
+        Optional[Path],
+        typer.Option(help="StarGAN's discriminator, which recognises attributes; default: the -D file beside"),
+    ] = None,
+    image_size: Annotated[
+        Optional[int], typer.Option(help="pixels per side in training; default: usual for the network", min=1)
+    ] = None,
+    dropout: Annotated[
+        bool, typer.Option("--dropout", help="the network was trained with dropout, and translates with it")
+    ] = False,
+    image_channels: Annotated[
+        Optional[int], typer.Option(help="channels of StarGAN's images; default: as many as it gives", min=1)
+    ] = None,
+    part: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="NAME", help="which of several networks in FILE is meant; once more for --back or --discriminator"
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a model that is in MODEL already")] = False,
+) -> None:
+    """Make a model of another project's weights: of pix2pix, CycleGAN, StarGAN or CUT."""
+    from translate.interop.checkpoint import import_reference
+    from translate.model_folder import CONFIG, WEIGHTS
+
+    for found in (output / CONFIG, output / WEIGHTS, output / "model" / CONFIG):
+        if found.exists() and not (overwrite and found.parent == output):
+            remedy = "another folder" if found.parent != output else "another folder, or --overwrite to replace it"
+            raise UserError(f"--output {output} holds a model already ({found}): give {remedy}")
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output} is a file: give the folder to write the model into")
+    part = part or []
+    other = back or discriminator
+    if len(part) > (1 if other is None else 2):
+        raise UserError(
+            f"--part {part[-1]}: there is no file left for it; it is given once for each file, in their order"
+        )
+    imported = import_reference(
+        file,
+        back=back,
+        discriminator=discriminator,
+        domains=None if domains is None else domains.split(","),
+        attributes=attributes,
+        image_size=image_size,
+        dropout=dropout,
+        image_channels=image_channels,
+        part=part[0] if part else None,
+        other_part=part[1] if len(part) > 1 else None,
+    )
+    from translate import __version__
+    from translate.config import complete_settings
+    from translate.model import write_model
+
+    model = imported.model
+    write_model(
+        output,
+        imported.tensors,
+        settings=complete_settings(model.settings),
+        source=model.source,
+        target=model.target,
+        domains=model.domains,
+        steps=model.steps,
+        version=__version__,
+        lineage=model.lineage,
+    )
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for line in imported.report:
+        console.print(printable(line))
+    to = " --to all" if model.domains else ""
+    console.print(
+        printable(f"{output}: convert a folder with\n  translate convert {shlex.quote(str(output))} INPUT OUTPUT{to}")
+    )
+
+
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="a run folder or a model folder")],
-    output: Annotated[Path, typer.Option("--output", help="the file to write, such as model.onnx")],
-    format: Annotated[str, typer.Option(help="onnx")] = "onnx",
+    checkpoint: Annotated[
+        Path, typer.Argument(help="a run folder, a model folder, or another project's weights (.pth, .ckpt)")
+    ],
+    output: Annotated[Path, typer.Option("--output", help="the file to write, such as model.onnx or latest_net_G.pth")],
+    format: Annotated[
+        str, typer.Option(help="onnx; or reference: weights by the names that pix2pix, CycleGAN and StarGAN load")
+    ] = "onnx",
     direction: Annotated[
         Optional[str], typer.Option(help="AtoB or BtoA, for a model that translates both ways; default: as trained")
     ] = None,
     config_dir: ConfigDir = None,
 ) -> None:
-    """Write a model as one ONNX file for other programs, compared with the original before it is called done."""
+    """Write a model for other programs: as one ONNX file, compared with the original before it is called done, or as
+    weights that the reference implementations load."""
     from translate.errors import check_choice
 
-    check_choice("--format", format, ("onnx",))
-    from translate.conversion.onnx_export import export_onnx
-    from translate.model import read_model
-    from translate.model_folder import find_model
+    check_choice("--format", format, ("onnx", "reference"))
+    if format == "reference":
+        from translate.conversion.torch_engine import load_torch_engine
+        from translate.interop.reference_export import export_reference
 
-    model = read_model(find_model(checkpoint), trusted=trust(config_dir))
+        engine = load_torch_engine(
+            checkpoint,
+            accelerator="cpu",
+            direction=direction,  # type: ignore[arg-type]
+            trusted=trust(config_dir),
+        )
+        loads = export_reference(engine.model, output, back=engine.is_reversed)
+        typer.echo(printable(f"{output}: {loads}"))
+        return
+    from translate.conversion.onnx_export import export_onnx
+    from translate.conversion.torch_engine import open_model
+
+    model = open_model(checkpoint, trusted=trust(config_dir))
     found = export_onnx(model, output, direction=direction)  # type: ignore[arg-type]
     sizes = ", ".join(f"{batch} of {width}x{height}" for batch, height, width in found.sizes)
     Console(highlight=False, soft_wrap=True, markup=False).print(
@@ -445,10 +558,11 @@ def evaluation_settings(
     Raises:
         UserError: a key or value that does not fit, or a direction that is not the trained one.
     """
-    from translate.config import compose_settings, override_tree
+    from translate.config import complete_settings, compose_settings, override_tree
     from translate.evaluation.split import MAY_CHANGE
+    from translate.model_folder import is_reference
 
-    settings = engine.model.settings
+    settings = complete_settings(engine.model.settings) if is_reference(checkpoint) else engine.model.settings
     trained = settings["data"].get("direction")
     if any(word.startswith("data=") for word in words):
         given = [word for word in words if word.startswith(("data=", "data."))]

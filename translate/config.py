@@ -366,6 +366,38 @@ def override_tree(tree: Mapping[str, Any], words: Sequence[str], *, may_change: 
     return Composed(to_settings(changed), changed, LOCAL)
 
 
+def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole training configuration of which `settings` are a part, a method's and its components' among them.
+
+    The others are the defaults of the method. `data.root` is `unknown`: nobody said which images it was trained on.
+    """
+    target = settings["method"]["_target_"]
+    (method,) = (name for name in choices("method") if _method_target(name) == target)
+    composed = compose_settings([f"method={method}", "data.root=unknown", f"image_size={settings['image_size']}"])
+    tree = _merged(composed.tree, settings)
+    tree["data"]["root"] = "unknown"
+    for path, node in components(tree):
+        check_component(path, node, composed.allowed)
+    to_settings(tree)
+    return tree
+
+
+def _method_target(name: str) -> str:
+    return str(OmegaConf.load(conf_directory() / "method" / f"{name}.yaml").method._target_)
+
+
+def _merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree` with `changes`, those of nested nodes within them; a node of another component takes the whole place."""
+    merged = dict(tree)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            is_other = value.get("_target_", old.get("_target_")) != old.get("_target_")
+            value = value if is_other else _merged(old, value)
+        merged[key] = value
+    return merged
+
+
 def _compose(words: Sequence[str], own: Path | None) -> tuple[DictConfig, dict[str, str]]:
     """The configuration without Hydra's own part, and the name chosen in each group."""
     extra = [f"hydra.searchpath=[file://{own.resolve()}]"] if own else []

@@ -28,13 +28,16 @@ from translate.pixels import FULL_RANGE, Side
 FORMAT = "translate-model"
 FORMAT_VERSION = 1
 NormAtTest = Literal["running", "image"]
+Lineage = Sequence[Mapping[str, str | float | None]]
+"""What a model was made from, the first thing first: of each its `source`, its `sha256`, what was done (`kind`), ..."""
 
 
 @dataclass(frozen=True)
 class Model:
     """A method rebuilt for translation, in evaluation mode on the CPU, and what it was made from.
 
-    `fingerprint` is a digest of the files it was read from.
+    `fingerprint` is a digest of the files it was read from; `lineage` what it was made from, empty for a model that
+    was trained from the start.
     """
 
     method: Method
@@ -44,6 +47,7 @@ class Model:
     settings: dict[str, Any]
     steps: int
     fingerprint: str = ""
+    lineage: Lineage = ()
 
     def apply_test_behaviour(self) -> None:
         """Put the networks that translate into evaluation mode as `settings` say."""
@@ -84,6 +88,23 @@ def assemble(
     return method
 
 
+def assemble_translators(
+    settings: Mapping[str, Any],
+    *,
+    source: Side,
+    target: Side,
+    domains: Domains | None,
+    allowed: tuple[str, ...] = TRUSTED,
+) -> Method:
+    """As `assemble`, but the networks that translate alone, whose weights are still to come: they take no memory."""
+    with torch.device("meta"), NoDraws():
+        method = assemble(settings, source=source, target=target, domains=domains, allowed=allowed)
+    for name, _ in list(method.named_children()):
+        if name not in method.translators:
+            delattr(method, name)
+    return method
+
+
 def set_test_behaviour(network: nn.Module, *, norm: NormAtTest, dropout: bool) -> None:
     """Put `network` into evaluation mode with the chosen statistics of batch norm and dropout on or off.
 
@@ -108,10 +129,11 @@ def write_model(
     domains: Domains | None,
     steps: int,
     version: str,
+    lineage: Lineage = (),
 ) -> None:
     """Write a model folder; each file is replaced atomically.
 
-    `tensors` are the state of the networks that translate, as `{network}.{name}`.
+    `tensors` are the state of the networks that translate, as `{network}.{name}`; `lineage` what it was made from.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = {
@@ -121,6 +143,7 @@ def write_model(
         "source": source.as_dict(),
         "target": target.as_dict(),
         "domains": domains.as_dict() if domains else None,
+        "lineage": list(lineage),
         "settings": settings,
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
@@ -143,12 +166,11 @@ def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
         if not {source.dtype, target.dtype} <= FULL_RANGE.keys():
             raise ValueError("unknown pixel type")
         domains = Domains.from_dict(config["domains"]) if config.get("domains") else None
-        with torch.device("meta"), _NoDraws():  # the weights come from the file
-            method = assemble(settings, source=source, target=target, domains=domains, allowed=(*TRUSTED, *trusted))
-        for name, _ in list(method.named_children()):
-            if name not in method.translators:
-                delattr(method, name)
-        model = Model(method, source, target, domains, settings, steps, fingerprint_of(folder))
+        lineage = [dict(entry) for entry in config.get("lineage", [])]
+        method = assemble_translators(
+            settings, source=source, target=target, domains=domains, allowed=(*TRUSTED, *trusted)
+        )
+        model = Model(method, source, target, domains, settings, steps, fingerprint_of(folder), lineage)
         model.apply_test_behaviour()
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}") from error
@@ -163,7 +185,7 @@ def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
     return model
 
 
-class _NoDraws(TorchFunctionMode):
+class NoDraws(TorchFunctionMode):
     """Inside, nothing is initialised: on tensors without memory that takes seconds, most of them for imports."""
 
     def __torch_function__(

@@ -7,6 +7,8 @@ from translate.errors import UserError
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+REFERENCE_FILES = (".pth", ".pt", ".ckpt", ".safetensors")
+"""How files of weights end that other programs write."""
 
 
 def fingerprint_of(folder: Path) -> str:
@@ -18,6 +20,11 @@ def fingerprint_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def is_reference(checkpoint: Path) -> bool:
+    """Whether `checkpoint` means a file of weights that another program wrote, by its name."""
+    return checkpoint.suffix.lower() in REFERENCE_FILES and not checkpoint.is_dir()
+
+
 def find_model(checkpoint: Path) -> Path:
     """The model folder that `checkpoint` means: itself, or the `model` in a run folder.
 
@@ -26,6 +33,11 @@ def find_model(checkpoint: Path) -> Path:
     """
     if not checkpoint.exists():
         raise UserError(f"CHECKPOINT {checkpoint} does not exist: give a run folder or a model folder")
+    if checkpoint.is_file():
+        raise UserError(
+            f"CHECKPOINT {checkpoint} is a file, and none of weights ({', '.join(REFERENCE_FILES)}) or of a network "
+            "(.onnx): give a run folder or a model folder"
+        )
     for folder in (checkpoint, checkpoint / "model"):
         if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
             return folder

@@ -31,6 +31,10 @@ GENERATORS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
         lambda: ResNet(in_channels=3, out_channels=1, num_blocks=1, width=8, norm="batch", upsample="resize"),
         (36, 64),
     ),
+    "resnet that blurs": (
+        lambda: ResNet(in_channels=3, out_channels=3, num_blocks=1, width=32, downsample="blur", upsample="blur"),
+        (68, 36),
+    ),
     "resnet with zero padding and labels": (
         lambda: ResNet(in_channels=1, out_channels=3, num_domains=2, num_blocks=2, width=32, padding="zero"),
         (60, 40),

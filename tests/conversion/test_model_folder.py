@@ -47,6 +47,14 @@ def test_the_model_comes_back(model_folder: MakeFolder, settings: dict[str, Any]
     assert all(torch.equal(found[name], stored[name]) for name in stored)
 
 
+def test_what_a_model_was_made_from_comes_back(model_folder: MakeFolder) -> None:
+    folder = model_folder()
+    assert json.loads((folder / CONFIG).read_text())["lineage"] == []  # it was trained from the start
+    made_from = [{"source": "net_G.pth", "kind": "import", "steps": None}, {"source": "runs/a", "steps": 500}]
+    assert read_model(edit(folder, lambda config: config.update(lineage=made_from))).lineage == made_from
+    assert read_model(edit(folder, lambda config: config.pop("lineage"))).lineage == []
+
+
 def test_no_part_of_the_discriminator_is_needed(model_folder: MakeFolder) -> None:
     assert {name.partition(".")[0] for name in load_file(model_folder() / WEIGHTS)} == {"generator"}
 
@@ -170,6 +178,7 @@ def test_missing_parts_are_named(model_folder: MakeFolder, key: str) -> None:
         pytest.param(lambda config: config["target"].update(dtype="int7"), id="unknown pixel type"),
         pytest.param(lambda config: config["source"].update(channels="three"), id="channels as text"),
         pytest.param(lambda config: config.update(settings=[]), id="settings of another kind"),
+        pytest.param(lambda config: config.update(lineage=["net_G.pth"]), id="lineage of another kind"),
         pytest.param(lambda config: config["settings"].pop("method"), id="no method"),
         pytest.param(lambda config: config["settings"].pop("generator"), id="no generator"),
         pytest.param(lambda config: config["settings"].update(generator=None), id="generator null"),

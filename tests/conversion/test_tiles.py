@@ -100,6 +100,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet, no norm": partial(resnet, norm="none", gain=0.7),
     "resnet, zeros": partial(resnet, padding="zero"),
     "resnet, repeated border, resizing": partial(resnet, padding="replicate", upsample="resize"),
+    "resnet, blur": partial(resnet, downsample="blur", upsample="blur"),
     "resnet, labels": partial(resnet, num_domains=2),
     "resnet, batch norm, labels, zeros": partial(resnet, num_domains=2, norm="batch", padding="zero"),
     "stargan": lambda: StarGANGenerator(in_channels=3, out_channels=2, num_domains=2, num_blocks=2, width=3),
@@ -307,7 +308,9 @@ def test_tile_by_tile_without_statistics_every_value_is_that_of_one_piece(
     assert_same(tilewise(lambda images: prepared(images, *labels), canvas, 50, multiple=4), expected)
 
 
-@pytest.mark.parametrize("name", ["resnet", "stargan", "resnet, labels", "unet, instance norm, reflected border"])
+@pytest.mark.parametrize(
+    "name", ["resnet", "resnet, blur", "stargan", "resnet, labels", "unet, instance norm, reflected border"]
+)
 def test_tile_by_tile_with_the_images_own_statistics_every_value_is_that_of_one_piece(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

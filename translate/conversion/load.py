@@ -9,7 +9,7 @@ from typing import get_args
 
 from translate.conversion.engine import Backend, Direction, Engine
 from translate.errors import UserError, check_choice
-from translate.model_folder import find_model, fingerprint_of
+from translate.model_folder import find_model, fingerprint_of, is_reference
 
 EXPORTED = "exported"
 """The folder beside a model where what other backends run is kept."""
@@ -38,6 +38,10 @@ def load_engine(
     backend = backend or default_backend()
     if accelerator not in ("auto", "cpu"):
         raise UserError(f"--backend {backend} runs on the CPU alone: leave out --accelerator {accelerator}")
+    if is_reference(checkpoint):
+        raise UserError(
+            f"--backend {backend} keeps its file beside a model: translate import {checkpoint} --output MODEL makes one"
+        )
     if not is_exported:
         engine = load_onnx(exported_file(checkpoint, direction, trusted), backend)
         # The same model as on torch: what was converted there need not be converted again.

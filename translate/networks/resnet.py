@@ -4,15 +4,19 @@ Johnson et al. 2016; as a generator Zhu et al. 2017 (CycleGAN), appendix 7.2. Mo
 implementation's, so its weights load by name.
 """
 
+from typing import Literal
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d, pad
 
+from translate.errors import check_choice
 from translate.networks.layers import (
     Initialization,
     Norm,
     Padding,
     TakesLabels,
-    Upsample,
     check_labels,
     generator_stages,
     initialize,
@@ -22,6 +26,9 @@ from translate.networks.layers import (
     run_layers,
     upsampling_layer,
 )
+
+Downsample = Literal["stride", "blur"]
+Upsample = Literal["deconv", "resize", "blur"]
 
 
 class ResNet(nn.Module):
@@ -38,7 +45,10 @@ class ResNet(nn.Module):
         width: filters of the first layer; the residual blocks have 4 * width.
         norm: normalisation after every convolution but the last.
         dropout: probability of dropping a feature inside each residual block (0 is off).
-        upsample: `deconv` as in the paper, or `resize` against checkerboards.
+        downsample: `stride`, convolutions of stride 2 as in the paper; or `blur`, which blurs before it halves (Zhang
+            2019), as CUT does (Park et al. 2020).
+        upsample: `deconv` as in the paper, `resize` against checkerboards, or `blur`, which enlarges by interpolation
+            before it convolves, as CUT does.
         padding: border of the 7x7 convolutions and of the residual blocks.
         initialization: distribution of the first weights.
         gain: its scale.
@@ -60,12 +70,15 @@ class ResNet(nn.Module):
         width: int = 64,
         norm: Norm = "instance",
         dropout: float = 0.0,
+        downsample: Downsample = "stride",
         upsample: Upsample = "deconv",
         padding: Padding = "reflect",
         initialization: Initialization = "normal",
         gain: float = 0.02,
     ) -> None:
         super().__init__()
+        check_choice("downsample", downsample, ("stride", "blur"))
+        check_choice("upsample", upsample, ("deconv", "resize", "blur"))
         self.num_domains = num_domains
         bias = needs_bias(norm)
         layers: list[nn.Module] = [
@@ -76,20 +89,22 @@ class ResNet(nn.Module):
         ]
         for channels in (width, 2 * width):
             layers += [
-                nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias),
+                nn.Conv2d(channels, 2 * channels, 3, stride=2 if downsample == "stride" else 1, padding=1, bias=bias),
                 norm_layer(norm, 2 * channels, num_domains),
                 nn.ReLU(),
             ]
+            if downsample == "blur":
+                layers.append(BlurDown(2 * channels))
         layers += [
             ResidualBlock(4 * width, num_domains=num_domains, norm=norm, dropout=dropout, padding=padding)
             for _ in range(num_blocks)
         ]
         for channels in (4 * width, 2 * width):
-            layers += [
-                upsampling_layer(upsample, channels, channels // 2, kernel=3, padding=padding, bias=bias),
-                norm_layer(norm, channels // 2, num_domains),
-                nn.ReLU(),
-            ]
+            if upsample == "blur":
+                layers += [BlurUp(channels), nn.Conv2d(channels, channels // 2, 3, padding=1, bias=bias)]
+            else:
+                layers.append(upsampling_layer(upsample, channels, channels // 2, kernel=3, padding=padding, bias=bias))
+            layers += [norm_layer(norm, channels // 2, num_domains), nn.ReLU()]
         layers += [padding_layer(padding, 3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         initialize(self, initialization, gain)
@@ -126,3 +141,40 @@ class ResidualBlock(TakesLabels):
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         return features + run_layers(self.conv_block, features, labels)
+
+
+class BlurDown(nn.Module):
+    """Blur by [1, 2, 1] / 4 in both directions, then keep every second pixel (Zhang 2019): shifts alias less.
+
+    The filter is a buffer (channels, 1, 3, 3), which the reference implementation saves with the weights.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("filt", _filter(channels, (1.0, 2.0, 1.0)))
+        self.filt: Tensor
+
+    def forward(self, features: Float[Tensor, "batch channels height width"]) -> Tensor:
+        return conv2d(pad(features, [1] * 4, mode="reflect"), self.filt, stride=2, groups=len(self.filt))
+
+
+class BlurUp(nn.Module):
+    """Double height and width: zeros between the pixels, blurred by [1, 3, 3, 1] / 4 in both directions.
+
+    That is bilinear interpolation. The filter is a buffer (channels, 1, 4, 4), as in `BlurDown`.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("filt", 4 * _filter(channels, (1.0, 3.0, 3.0, 1.0)))
+        self.filt: Tensor
+
+    def forward(self, features: Float[Tensor, "batch channels height width"]) -> Tensor:
+        padded = pad(features, [1] * 4, mode="replicate")
+        return conv_transpose2d(padded, self.filt, stride=2, padding=3, groups=len(self.filt))
+
+
+def _filter(channels: int, row: tuple[float, ...]) -> Tensor:
+    """The filter (channels, 1, len(row), len(row)) of sum 1 that is `row` in both directions."""
+    square = torch.outer(torch.tensor(row), torch.tensor(row))
+    return (square / square.sum()).repeat(channels, 1, 1, 1)
