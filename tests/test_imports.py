@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "data": {"errors", "files", "batch", "domains", "memory", "pixels", "picture"},
     "training": {
         *("errors", "files", "batch", "pixels", "picture", "signals", "build", "model", "model_folder"),
-        *("data", "methods"),
+        *("data", "domains", "interop", "methods"),
     },
     "conversion": {
         *("errors", "files", "domains", "memory", "pixels", "picture", "methods", "model", "model_folder", "networks"),

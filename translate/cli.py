@@ -418,7 +418,7 @@ def export(
         typer.echo(printable(f"{output}: {loads}"))
         return
     from translate.conversion.onnx_export import export_onnx
-    from translate.conversion.torch_engine import open_model
+    from translate.interop.open import open_model
 
     model = open_model(checkpoint, trusted=trust(config_dir))
     found = export_onnx(model, output, direction=direction)  # type: ignore[arg-type]
@@ -430,12 +430,20 @@ def export(
 
 
 @app.command("list")
-def list_choices(what: Annotated[Optional[str], typer.Argument(help=", ".join(GROUPS))] = None) -> None:
-    """Name what can be chosen: methods, generators, discriminators, objectives, data, recipes, ..."""
+def list_choices(
+    what: Annotated[Optional[str], typer.Argument(help=f"{', '.join(GROUPS)}; or a run or model folder")] = None,
+) -> None:
+    """Name what can be chosen: methods, generators, discriminators, objectives, data, recipes, ...
+
+    Of a run or model it says what it is, and what it was made from.
+    """
     from translate.config import describe_group
 
     if what is not None and what not in GROUPS:
-        raise UserError(f"{what!r} is not one of {', '.join(GROUPS)}")
+        if not Path(what).exists():
+            raise UserError(f"{what!r} is not one of {', '.join(GROUPS)}, and no run or model folder either")
+        print_model(Path(what))
+        return
     for title in [what] if what else GROUPS:
         table = Table("name", "what it is", title=f"{GROUPS[title]}=NAME", title_justify="left", expand=True)
         for name, text in describe_group(GROUPS[title]):
@@ -468,17 +476,21 @@ def compose_finetuning(words: list[str], config_dir: Path | None) -> "Composed":
     Raises:
         UserError: from= is missing, or the first thing that is wrong.
     """
-    from translate.config import finetune_settings
+    from translate.config import complete_settings, finetune_settings
+    from translate.interop.open import open_model
     from translate.model import read_settings
-    from translate.model_folder import find_model
+    from translate.model_folder import find_model, is_reference
 
     given = [word.partition("=")[2] for word in words if word.startswith("from=")]
     if not given or not given[-1]:
         raise UserError("from= is missing: give the run or model folder to go on from, from=CHECKPOINT")
     checkpoint = Path(given[-1]).expanduser().absolute()
+    if is_reference(checkpoint):
+        settings = complete_settings(open_model(checkpoint).settings)
+    else:
+        settings = read_settings(find_model(checkpoint))
     others = [word for word in words if not word.startswith("from=")]
-    named = f"finetune.checkpoint={checkpoint}"
-    return finetune_settings(read_settings(find_model(checkpoint)), [*others, named], config_dir)
+    return finetune_settings(settings, [*others, f"finetune.checkpoint={checkpoint}"], config_dir)
 
 
 def trust(config_dir: Path | None) -> tuple[str, ...]:
@@ -545,6 +557,27 @@ def print_learning(taken: list[str], parts: list[tuple[str, int, str]]) -> None:
     table = Table("part", "parameters", "")
     for part, size, how in parts:
         table.add_row(part, f"{size:,}", how)
+    Console().print(table)
+
+
+def print_model(checkpoint: Path) -> None:
+    """What a model is, and what it was made from."""
+    from translate.interop.open import open_model
+
+    model = open_model(checkpoint)
+    table = Table("", str(checkpoint), show_header=True)
+    table.add_row("method", type(model.method).__name__)
+    network = model.method.translator()
+    size = sum(parameter.numel() for parameter in network.parameters())
+    table.add_row("generator", f"{type(network).__name__}, {size:,} parameters")
+    for name, side in (("source", model.source), ("target", model.target)):
+        table.add_row(name, f"{side.channels} channels, {side.dtype}, range {side.low:g} to {side.high:g}")
+    if model.domains is not None:
+        table.add_row("domains", ", ".join(model.domains.names))
+    table.add_row("steps", f"{model.steps:,}")
+    for entry in model.lineage:
+        steps = "" if entry.get("steps") is None else f", {entry['steps']:,} steps"
+        table.add_row(str(entry["kind"]), f"{entry['source']}{steps}, sha256 {str(entry['sha256'])[:12]}")
     Console().print(table)
 
 

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from translate.build import LOCAL, check_names, resolve
+from translate.build import LOCAL, TRUSTED, check_names, resolve
 from translate.errors import UserError
 from translate.training.settings import Settings
 
@@ -139,6 +139,8 @@ def _kept(key: str, model: Mapping[str, Any], usual: DictConfig, config: DictCon
     """A setting or component of a trained model with what recipes change in it, and without where its images lie."""
     if not isinstance(model[key], Mapping):
         return model[key] if config[key] == usual[key] else config[key]
+    for _, component in components({key: model[key]}):  # which may be a stranger's
+        resolve(component["_target_"], (*TRUSTED, "translate.data.", *own_targets(own)))
     if config[key]._target_ != usual[key]._target_:
         return config[key]  # a recipe put another component in its place
     node = OmegaConf.create(dict(model[key]))

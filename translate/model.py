@@ -203,6 +203,12 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
+def read_lineage(folder: Path) -> Lineage:
+    """What the model in `folder` was made from. Errors as `read_model`."""
+    lineage: Lineage = _read_config(folder / CONFIG).get("lineage", [])
+    return lineage
+
+
 def read_domains(folder: Path) -> Domains | None:
     """The domains of the model in `folder`; None if it has none. Errors as `read_model`."""
     saved = _read_config(folder / CONFIG).get("domains")

@@ -10,6 +10,7 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from translate.model import read_model
 from translate.training.checkpoint import read_state
 from translate.training.parts import choose_learning, learning_table, select
 from translate.training.restraint import Restraint
@@ -279,3 +280,27 @@ def test_mistakes_are_named_and_nothing_is_written(
     assert done.code == 2
     assert message in done.err
     assert not (tmp_path / "new" / "config.yaml").exists()
+
+
+def test_a_checkpoint_may_not_name_code_of_others(trained, finetune, tmp_path: Path) -> None:
+    config = trained() / "model" / "config.json"
+    config.write_text(config.read_text().replace("translate.networks.unet.UNet", "torch.hub.load"))
+    done = finetune("steps=1")
+    assert done.code == 2
+    assert "_target_='torch.hub.load' may not be built" in done.err
+
+
+def test_the_lineage_tells_what_a_model_was_made_from(trained, finetune, command, tmp_path: Path) -> None:
+    old = trained()
+    assert finetune("steps=3").code == 0
+    assert finetune(f"from={tmp_path / 'new'}", "steps=1", name="newer").code == 0
+    model = read_model(tmp_path / "newer" / "model")
+    assert [(entry["kind"], entry["source"], entry["steps"]) for entry in model.lineage] == [
+        ("finetune", str(old), 2),
+        ("finetune", str(tmp_path / "new"), 3),
+    ]
+    assert model.lineage[0]["sha256"] == read_model(old / "model").fingerprint
+    lines = command("list", tmp_path / "newer").out.splitlines()
+    assert sum("finetune" in line for line in lines) == 2
+    assert finetune("steps=4").code == 0  # continued, it still knows
+    assert len(read_model(tmp_path / "new" / "model").lineage) == 1

@@ -26,8 +26,8 @@ from translate.conversion.engine import (
 from translate.conversion.inference import prepare_network
 from translate.conversion.tiles import Canvas, translate_layerwise, translate_tilewise
 from translate.errors import UserError
-from translate.model import Model, read_model
-from translate.model_folder import find_model, is_reference
+from translate.interop.open import open_model
+from translate.model import Model
 from translate.pixels import denormalize, normalize
 
 Result = TypeVar("Result")
@@ -239,19 +239,6 @@ def load_torch_engine(
 ) -> TorchEngine:
     """The model that `checkpoint` means, on a device; arguments and errors as of `translate.load`."""
     return TorchEngine(open_model(checkpoint, trusted=trusted), pick_device(accelerator), direction=direction)
-
-
-def open_model(checkpoint: Path, *, trusted: tuple[str, ...] = ()) -> Model:
-    """The model in a run or model folder, or the one that a file of another project's weights makes.
-
-    Raises:
-        UserError: there is none, it is damaged, or what it is cannot be told from the file alone.
-    """
-    if is_reference(checkpoint):
-        from translate.interop.checkpoint import read_reference
-
-        return read_reference(checkpoint)
-    return read_model(find_model(checkpoint), trusted=trusted)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from translate.domains import Domains
 from translate.errors import UserError
+from translate.interop.open import open_model
 from translate.methods.method import Method
-from translate.model import Model, read_model
-from translate.model_folder import find_model
+from translate.model import Lineage, Model
 from translate.pixels import Side
 from translate.training.checkpoint import read_state
 
@@ -43,6 +43,17 @@ class Origin:
     model: Model
     others: Mapping[str, Mapping[str, Tensor]]
 
+    @property
+    def lineage(self) -> Lineage:
+        """What a model that begins with it was made from."""
+        made: dict[str, str | float | None] = {
+            "kind": "finetune",
+            "source": str(self.checkpoint),
+            "sha256": self.model.fingerprint,
+            "steps": self.model.steps,
+        }
+        return [*self.model.lineage, made]
+
     def tensors(self, network: str) -> Mapping[str, Tensor] | None:
         """The tensors to begin a network with; None if there are none."""
         known = {name: getattr(self.model.method, name).state_dict() for name in self.model.method.translators}
@@ -70,7 +81,7 @@ def read_origin(checkpoint: Path, *, trusted: tuple[str, ...] = (), discriminato
     Raises:
         UserError: there is none, or it is damaged.
     """
-    model = read_model(find_model(checkpoint), trusted=trusted)
+    model = open_model(checkpoint, trusted=trusted)
     state = read_state(checkpoint) if discriminator and checkpoint.is_dir() else None
     networks = state["networks"] if state else {}
     others = {name: tensors for name, tensors in networks.items() if name not in model.method.translators}

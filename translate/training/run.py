@@ -27,7 +27,7 @@ from translate.data.source import DataSource, Items, Progress, collate
 from translate.domains import Domains
 from translate.errors import DivergenceError, UserError
 from translate.methods.method import Method, Step
-from translate.model import assemble, read_domains, write_model
+from translate.model import Lineage, assemble, read_domains, read_lineage, write_model
 from translate.picture import tensor_grid
 from translate.pixels import Side
 from translate.signals import ignore_signals, stop_on_signal
@@ -86,8 +86,10 @@ def train(
     origin = None if progress else find_origin(settings, allowed)
     data, inspection = look_at_data(settings, allowed, data_progress if is_first_process() else None)
     inspection.raise_problems()
-    if settings.finetune.checkpoint is not None:
+    lineage: Lineage = ()
+    if settings.finetune.checkpoint is not None:  # of a run that goes on, its own model knows what it began with
         data.know(origin.model.domains if origin else read_domains(folder / "model"))
+        lineage = origin.lineage if origin else read_lineage(folder / "model")
     check_networks(settings, data, allowed)
     fabric = make_fabric(settings)
     is_first = fabric.global_rank == 0
@@ -154,6 +156,7 @@ def train(
                 domains=data.domains,
                 steps=step,
                 version=__version__,
+                lineage=lineage,
             )
             save_state(folder, step=step, total_steps=total_steps, length=length, **saved)
         fabric.barrier()
@@ -253,7 +256,8 @@ def find_origin(settings: Settings, allowed: tuple[str, ...]) -> Origin | None:
         raise UserError(f"finetune.warmup={finetune.warmup} must be at least 0")
     if finetune.distance_weight < 0:
         raise UserError(f"finetune.distance_weight={finetune.distance_weight} must be at least 0")
-    return read_origin(Path(finetune.checkpoint), trusted=allowed, discriminator=finetune.keep_discriminator)
+    trusted = tuple(name for name in allowed if name not in LOCAL)  # a stranger's checkpoint may name less than we
+    return read_origin(Path(finetune.checkpoint), trusted=trusted, discriminator=finetune.keep_discriminator)
 
 
 def take_over(
