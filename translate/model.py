@@ -65,22 +65,28 @@ def assemble(
 ) -> Method:
     """Build the method that `settings` describe for images like `source` and `target`, with fresh weights.
 
-    `domains` are what the images are labelled with, for a method that plays on labels.
+    `domains` are what the images are labelled with, for a method that plays on labels. `settings` may lack
+    `discriminator_augmentation`, which training alone needs.
 
     Raises:
         UserError: a component or setting that does not exist or may not be named.
     """
+    objective = build(settings["objective"], allowed)
     method = build(
         settings["method"],
         allowed,
         generator=build(settings["generator"], allowed),
         discriminator=build(settings["discriminator"], allowed),
-        objective=build(settings["objective"], allowed),
+        objective=objective,
         source_channels=source.channels,
         target_channels=target.channels,
         **({} if domains is None else {"domains": domains}),
     )
     assert isinstance(method, Method)
+    if settings.get("discriminator_augmentation"):
+        augmentation = build(settings["discriminator_augmentation"], allowed)
+        augmentation.attach(objective)
+        method.augmentation = augmentation
     return method
 
 
@@ -144,7 +150,13 @@ def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
             raise ValueError("unknown pixel type")
         domains = Domains.from_dict(config["domains"]) if config.get("domains") else None
         with torch.device("meta"), _NoDraws():  # the weights come from the file
-            method = assemble(settings, source=source, target=target, domains=domains, allowed=(*TRUSTED, *trusted))
+            method = assemble(
+                settings | {"discriminator_augmentation": None},
+                source=source,
+                target=target,
+                domains=domains,
+                allowed=(*TRUSTED, *trusted),
+            )
         for name, _ in list(method.named_children()):
             if name not in method.translators:
                 delattr(method, name)

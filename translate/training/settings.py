@@ -53,3 +53,4 @@ class Settings:
     sample_images: int
     save_every: int
     wandb: Wandb
+    discriminator_augmentation: Component | None = None  # runs of earlier versions have no such key
