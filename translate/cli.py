@@ -43,6 +43,7 @@ GROUPS = {
     "generators": "generator",
     "discriminators": "discriminator",
     "objectives": "objective",
+    "augmentations": "discriminator_augmentation",
     "optimizers": "optimizer",
     "schedules": "schedule",
     "data": "data",

@@ -69,22 +69,28 @@ def assemble(
 ) -> Method:
     """Build the method that `settings` describe for images like `source` and `target`, with fresh weights.
 
-    `domains` are what the images are labelled with, for a method that plays on labels.
+    `domains` are what the images are labelled with, for a method that plays on labels. `settings` may lack
+    `discriminator_augmentation`, which training alone needs.
 
     Raises:
         UserError: a component or setting that does not exist or may not be named.
     """
+    objective = build(settings["objective"], allowed)
     method = build(
         settings["method"],
         allowed,
         generator=build(settings["generator"], allowed),
         discriminator=build(settings["discriminator"], allowed),
-        objective=build(settings["objective"], allowed),
+        objective=objective,
         source_channels=source.channels,
         target_channels=target.channels,
         **({} if domains is None else {"domains": domains}),
     )
     assert isinstance(method, Method)
+    if settings.get("discriminator_augmentation"):
+        augmentation = build(settings["discriminator_augmentation"], allowed)
+        augmentation.attach(objective)
+        method.augmentation = augmentation
     return method
 
 
@@ -97,8 +103,9 @@ def assemble_translators(
     allowed: tuple[str, ...] = TRUSTED,
 ) -> Method:
     """As `assemble`, but the networks that translate alone, whose weights are still to come: they take no memory."""
+    plain = {**settings, "discriminator_augmentation": None}
     with torch.device("meta"), NoDraws():
-        method = assemble(settings, source=source, target=target, domains=domains, allowed=allowed)
+        method = assemble(plain, source=source, target=target, domains=domains, allowed=allowed)
     for name, _ in list(method.named_children()):
         if name not in method.translators:
             delattr(method, name)

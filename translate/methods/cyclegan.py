@@ -95,8 +95,8 @@ class CycleGAN(Method):
         fake_source = self.generator_backward(target)
         cycled_target = self.generator_forward(fake_source)
         with frozen(self.discriminator_target, self.discriminator_source):
-            target_logits = self.discriminator_target(fake_target)
-            source_logits = self.discriminator_source(fake_source)
+            target_logits = self.discriminator_target(self.seen(fake_target))
+            source_logits = self.discriminator_source(self.seen(fake_source))
         losses = {
             "generator_forward_adversarial": self.objective.generator(target_logits),
             "generator_backward_adversarial": self.objective.generator(source_logits),
@@ -115,8 +115,10 @@ class CycleGAN(Method):
             ("discriminator_target", target, self.history_target, fake_target),
             ("discriminator_source", source, self.history_source, fake_source),
         ):
-            seen = self._recall(history, fake, step)
-            losses |= discriminator_losses(name, getattr(self, name), self.objective, real, seen, step)
+            recalled = self._recall(history, fake, step)
+            losses |= discriminator_losses(
+                name, getattr(self, name), self.objective, self.seen(real), self.seen(recalled), step, self.watch
+            )
         yield Turn("discriminators", losses)
 
     def _recall(self, history: ImageHistory, fake: Tensor, step: Step) -> Tensor:

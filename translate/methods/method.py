@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from translate.batch import BatchType
 from translate.errors import UserError
+from translate.methods.augmentation import DiscriminatorAugmentation
 from translate.objectives.adversarial import AdversarialObjective
 from translate.objectives.penalties import gradient_penalty
 
@@ -110,6 +111,13 @@ class Method(nn.Module, ABC):
     translators: tuple[str, ...]
     """The names of the networks that translating runs: what a light model carries."""
 
+    augmentation: DiscriminatorAugmentation | None
+    """What changes images on their way to the discriminators: a memory, set from outside. None at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.augmentation = None
+
     @abstractmethod
     def play(self, batch: Any, step: Step) -> Iterator[Turn]:
         """Yield the turns of one step, in the paper's order. The engine steps each player before the next turn."""
@@ -159,6 +167,25 @@ class Method(nn.Module, ABC):
             raise UserError(f"a {type(self).__name__} model translates one way alone; method=cyclegan trains both")
         output: Tensor = self.translator(back=True)(target)
         return output
+
+    def seen(self, *images: Tensor) -> Tensor:
+        """What a discriminator gets to see of images (B, C_i, H, W) that belong together: (B, sum of C_i, H, W).
+
+        Everything that is shown to a discriminator in training passes through here, once each time it is shown.
+        """
+        if self.augmentation is not None:
+            augmented: Tensor = self.augmentation(*images)
+            return augmented
+        return images[0] if len(images) == 1 else torch.cat(images, 1)
+
+    def watch(self, real_logits: Tensor, step: Step) -> None:
+        """Tell the augmentation what a discriminator makes of real images, in every turn of a discriminator."""
+        if self.augmentation is not None:
+            self.augmentation.watch(step.gather(real_logits), step.number)
+
+    def signals(self) -> dict[str, Tensor]:
+        """Scalars to log beside the losses, by name: read when those are, so they may lie on the device."""
+        return {} if self.augmentation is None else self.augmentation.signals()
 
     @abstractmethod
     def show(self, batch: Any) -> dict[str, Tensor]:
@@ -219,14 +246,21 @@ def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[An
 
 
 def discriminator_losses(
-    name: str, discriminator: nn.Module, objective: AdversarialObjective, real: Tensor, fake: Tensor, step: Step
+    name: str,
+    discriminator: nn.Module,
+    objective: AdversarialObjective,
+    real: Tensor,
+    fake: Tensor,
+    step: Step,
+    watch: Callable[[Tensor, Step], None],
 ) -> dict[str, Tensor]:
     """What a discriminator without domains minimises, with its gradient penalty if there is one.
 
     Halved, which slows it down relative to the generator: Isola et al. 2017, section 3.3; Zhu et al. 2017, section 7.1.
-    The keys begin with `name`.
+    The keys begin with `name`. `watch` is the method's (`Method.watch`) and gets the logits of the real images.
     """
     real_logits, fake_logits = judge_both(discriminator, real, fake)
+    watch(real_logits, step)
     losses = {
         f"{name}_real": 0.5 * objective.real(real_logits),
         f"{name}_fake": 0.5 * objective.fake(fake_logits),

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
@@ -69,7 +68,7 @@ class Pix2Pix(Method):
         real, seen = self._judged(source, target), self._judged(source, fake.detach())
         yield Turn(
             "discriminator",
-            discriminator_losses("discriminator", self.discriminator, self.objective, real, seen, step),
+            discriminator_losses("discriminator", self.discriminator, self.objective, real, seen, step, self.watch),
         )
 
         with frozen(self.discriminator):
@@ -83,7 +82,7 @@ class Pix2Pix(Method):
         )
 
     def _judged(self, source: Tensor, image: Tensor) -> Tensor:
-        return torch.cat([source, image], 1) if self.conditional else image
+        return self.seen(source, image) if self.conditional else self.seen(image)
 
     def translator(self, *, back: bool = False) -> nn.Module:
         return self.generator

@@ -90,22 +90,22 @@ class StarGAN(Method):
         with torch.set_grad_enabled(moves_generator):
             fake = self.generator(images, targets)  # (B, C, H, W)
 
-        (real_logits, real_domains), (fake_logits, _) = judge_both(self.discriminator, images, fake.detach())
+        real, seen = self.seen(images), self.seen(fake.detach())
+        (real_logits, real_domains), (fake_logits, _) = judge_both(self.discriminator, real, seen)
+        self.watch(real_logits, step)
         losses = {
             "discriminator_real": self.objective.real(real_logits),
             "discriminator_fake": self.objective.fake(fake_logits),
             "discriminator_domain": self.classification_weight * domain_loss(real_domains, labels, self.domains),
         }
         if self.objective.gradient_penalty:
-            losses["discriminator_penalty"] = weighted_penalty(
-                self.discriminator, self.objective, images, fake.detach(), step
-            )
+            losses["discriminator_penalty"] = weighted_penalty(self.discriminator, self.objective, real, seen, step)
         yield Turn("discriminator", losses)
         if not moves_generator:
             return
 
         with frozen(self.discriminator):
-            logits, domains = self.discriminator(fake)
+            logits, domains = self.discriminator(self.seen(fake))
         reconstructed = self.generator(fake, labels)
         yield Turn(
             "generator",

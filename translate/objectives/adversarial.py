@@ -22,12 +22,14 @@ class AdversarialObjective:
         fake: the discriminator's loss on logits of generated images.
         generator: the generator's loss on logits of generated images.
         gradient_penalty: weight of the critic's gradient penalty (see `penalties.gradient_penalty`); 0 is off.
+        middle: the logit halfway between real and fake; None where logits have no place of their own.
     """
 
     real: Loss
     fake: Loss
     generator: Loss
     gradient_penalty: float = 0.0
+    middle: float | None = 0.0
 
 
 def nonsaturating() -> AdversarialObjective:
@@ -48,6 +50,7 @@ def lsgan() -> AdversarialObjective:
         real=lambda logits: (logits - 1).square().mean(),
         fake=lambda logits: logits.square().mean(),
         generator=lambda logits: (logits - 1).square().mean(),
+        middle=0.5,
     )
 
 
@@ -74,4 +77,5 @@ def wasserstein(*, gradient_penalty: float = 10.0) -> AdversarialObjective:
         fake=lambda logits: logits.mean(),
         generator=lambda logits: -logits.mean(),
         gradient_penalty=gradient_penalty,
+        middle=None,
     )

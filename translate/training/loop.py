@@ -125,7 +125,8 @@ def fit(
         if is_last or step % settings.log_every == 0:
             images = step * settings.batch_size * fabric.world_size
             epoch = round(images / job.epoch_size, 3)
-            log.metrics({"step": step, "images": images, "epoch": epoch, "learning_rate_factor": factor} | meter.read())
+            row = {"step": step, "images": images, "epoch": epoch, "learning_rate_factor": factor} | meter.read()
+            log.metrics(row | {name: round(float(value), 6) for name, value in method.signals().items()})
         if is_last or step % settings.save_every == 0:
             save(step)
         if is_last or step % settings.sample_every == 0:

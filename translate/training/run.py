@@ -423,7 +423,7 @@ def set_up(
     learning: Learning,
     allowed: tuple[str, ...],
 ) -> dict[str, torch.optim.Optimizer]:
-    """Move networks to the device, wrap them for it, and make one optimiser per player of what learns.
+    """Move networks and memories to the device, wrap networks for it, and make one optimiser per player of what learns.
 
     Raises:
         UserError: nothing is left for a player to learn.
@@ -438,6 +438,8 @@ def set_up(
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         runs: Any = torch.compile(network) if settings.compile else network
         setattr(method, name, fabric.setup_module(runs))
+    for memory in method.memories.values():
+        memory.to(fabric.device)
     optimizers: dict[str, Any] = {}
     for player, names in method.players.items():
         by_rate: dict[float, list[nn.Parameter]] = {}
@@ -536,7 +538,8 @@ def describe(
 
 def settings_tree(settings: Settings) -> dict[str, Any]:
     """The components of `settings` that make a method."""
-    return {name: getattr(settings, name) for name in ("method", "generator", "discriminator", "objective")}
+    names = ("method", "generator", "discriminator", "objective", "discriminator_augmentation")
+    return {name: getattr(settings, name) for name in names}
 
 
 def _cache_share(fabric: Fabric, data: DataSource) -> float:

@@ -70,3 +70,4 @@ class Settings:
     save_every: int
     finetune: Finetune
     wandb: Wandb
+    discriminator_augmentation: Component | None = None  # runs of earlier versions have no such key
