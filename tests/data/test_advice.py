@@ -76,7 +76,7 @@ def test_sides_of_very_unequal_numbers_are_told():
 
 def test_a_rare_domain_is_told():
     (warning,) = warn_unequal_domains({"cat": 90, "dog": 100, "owl": 5}, 195, is_one_hot=True, setting="data.domains")
-    assert "'owl' 5 training images, while 'dog' has 100" in warning
+    assert "Few training images show 'owl' (5), while 'dog' has 100" in warning
     assert "leave them out of data.domains" in warning
     assert "cat" not in warning
     assert warn_unequal_domains({"cat": 30, "dog": 100}, 130, is_one_hot=True, setting="") == []
@@ -85,7 +85,7 @@ def test_a_rare_domain_is_told():
 def test_an_attribute_that_few_or_nearly_all_images_have_is_told():
     counts = {"Bald": 20, "Young": 990, "Male": 420}
     (warning,) = warn_unequal_domains(counts, 1000, is_one_hot=False, setting="data.domains")
-    assert "'Young' 10, 'Bald' 20" in warning
+    assert "Of 1000 training images, few differ from the rest in 'Young' (10), 'Bald' (20):" in warning
     assert "Male" not in warning
 
 
@@ -314,7 +314,7 @@ def test_domains_get_advice(tmp_path: Path, draw: Draw) -> None:
     options = {"augmentation": DomainAugmentation(), "validation_fraction": 0, "test_fraction": 0}
     few, unbalanced, dark = warnings_of(LabeledData(root=str(tmp_path), **options))
     assert "only 22 training images" in few
-    assert "'night' 2 training images, while 'day' has 20" in unbalanced
+    assert "show 'night' (2), while 'day' has 20" in unbalanced
     assert "domain 'night' are far darker than those of domain 'day'" in dark
 
 

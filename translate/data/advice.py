@@ -62,14 +62,15 @@ def warn_unequal_domains(counts: Mapping[str, int], total: int, *, is_one_hot: b
     rare = {name: count for name, count in rarer.items() if count < enough}
     if not rare:
         return []
-    named = ", ".join(f"{name!r} {count}" for name, count in sorted(rare.items(), key=lambda item: item[1])[:5])
-    named += f" and {len(rare) - 5} more" * (len(rare) > 5)
+    named = _name([f"{name!r} ({count})" for name, count in sorted(rare.items(), key=lambda item: item[1])], most=5)
     if is_one_hot:
         most = max(counts, key=lambda name: counts[name])
         beside = f"while {most!r} has {counts[most]}: images are drawn evenly, so that those domains are seldom seen"
-    else:
-        beside = f"of {total} images differ from the rest in them: hardly anything tells what they look like"
-    return [f"Domains are unbalanced: {named} training images, {beside}. Add images, or leave them out of {setting}"]
+        return [f"Few training images show {named}, {beside}. Add images, or leave them out of {setting}"]
+    return [
+        f"Of {total} training images, few differ from the rest in {named}: hardly anything tells what these look like. "
+        f"Add images, or leave them out of {setting}"
+    ]
 
 
 # --- how large ---

@@ -7,6 +7,8 @@ from threading import Lock
 import cv2
 import numpy as np
 
+from translate.data.thumbnail import grey_thumbnail
+
 SIZE = 128
 NEAR = 1.5
 """Offsets of single pairs are told apart if they differ by more cells of SIZE: 3 pixels of 256."""
@@ -96,8 +98,7 @@ class Alignment:
 
 def edges(image: np.ndarray) -> np.ndarray:
     """(SIZE, SIZE) magnitudes of the gradient of (H, W, C) pixels, faded out towards the border, of mean 0."""
-    small = cv2.resize(np.ascontiguousarray(image[..., :4]), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    grey = small.reshape(SIZE, SIZE, -1).mean(2, dtype=np.float32)
+    grey = grey_thumbnail(image, SIZE)
     slopes = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     return np.asarray((slopes - slopes.mean()) * _WINDOW)
 

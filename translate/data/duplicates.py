@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
+
+from translate.data.thumbnail import grey_thumbnail
 
 SIZE = 32
 FREQUENCIES = 12
@@ -30,8 +31,7 @@ def describe_image(image: np.ndarray) -> np.ndarray:
     Args:
         image: (H, W, C) pixels of any type; of more than four channels, the first are looked at.
     """
-    small = cv2.resize(np.ascontiguousarray(image[..., :4]), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    grey = small.reshape(SIZE, SIZE, -1).mean(2, dtype=np.float32)
+    grey = grey_thumbnail(image, SIZE)
     waves = (_COSINES @ grey @ _COSINES.T * _WEIGHTS).ravel()
     length = float(np.linalg.norm(waves))
     is_flat = length <= 1e-3 * SIZE**2 * float(np.abs(grey).max())
