@@ -86,9 +86,18 @@ def test_the_first_step_does_not_count(tiny: list[str], monkeypatch: pytest.Monk
     assert measure(tiny).step_seconds == 4.5
 
 
-def test_memory_that_does_not_suffice_is_a_message(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
+)
+def test_memory_that_does_not_suffice_is_a_message(
+    error: Exception, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run_out(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(module, "fit", run_out)
     with pytest.raises(UserError, match=r"batch_size=2 and image_size=16: lower one"):
