@@ -26,7 +26,7 @@ MAY_IMPORT = {
     },
     "data": {"errors", "files", "batch", "domains", "memory", "pixels", "picture"},
     "training": {
-        *("errors", "files", "batch", "pixels", "picture", "signals", "build", "model", "model_folder"),
+        *("errors", "files", "batch", "memory", "pixels", "picture", "signals", "build", "model", "model_folder"),
         *("data", "domains", "interop", "methods"),
     },
     "conversion": {
@@ -46,7 +46,7 @@ ONLY_HERE = {
     "hydra": {"config.py"},
     "omegaconf": {"config.py"},
     "albumentations": {"data/augmentation.py"},
-    "lightning_fabric": {"training/run.py", "training/loop.py"},
+    "lightning_fabric": {"training/run.py", "training/loop.py", "training/estimate.py"},
     "wandb": {"training/log.py"},
 }
 

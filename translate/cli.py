@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from translate.conversion.report import Report
     from translate.conversion.torch_engine import TorchEngine
     from translate.data.check import Inspection
+    from translate.data.source import DataSource
     from translate.evaluation.domains import DomainEvaluation
     from translate.evaluation.pairs import PairEvaluation
+    from translate.training.settings import Settings
 
 Item = TypeVar("Item")
 app = typer.Typer(
@@ -99,11 +101,21 @@ def finetune(words: Words = None, config_dir: ConfigDir = None, help: Help = Fal
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)
-def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False) -> None:
-    """Look at a data set before training: what train would read, and what is wrong with it."""
+def check(
+    words: Words = None,
+    no_estimate: Annotated[
+        bool, typer.Option("--no-estimate", help="do not try a few training steps to tell time and memory")
+    ] = False,
+    config_dir: ConfigDir = None,
+    help: Help = False,
+) -> None:
+    """Look at a data set before training: what train would read, what is wrong with it, how long it would take.
+
+    Warnings do not change the exit code, which is 2 when something is wrong.
+    """
     words = words or []
     if help:
-        print_settings("translate check data.root=FOLDER [KEY=VALUE ...]", words, config_dir)
+        print_settings("translate check data.root=FOLDER [--no-estimate] [KEY=VALUE ...]", words, config_dir)
         return
     from translate.config import compose_settings
 
@@ -114,7 +126,7 @@ def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
 
     check_settings(composed.settings)
     origin = find_origin(composed.settings, composed.allowed)
-    data, inspection = look_at_data(composed.settings, composed.allowed, progress_bar("reading images"))
+    data, inspection = look_at_data(composed.settings, composed.allowed, progress_bar("reading images"), advise=True)
     print_inspection(inspection)
     inspection.raise_problems(most=len(inspection.problems))
     if origin is not None:
@@ -124,7 +136,10 @@ def check(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
         print_learning(*preview_learning(composed.settings, data, origin, composed.allowed))
     picture = Path(composed.settings.output) / "check.png"
     write_preview(picture, data, composed.settings.image_size, seed=composed.settings.seed)
+    print_warnings(inspection)
     typer.echo(f"No problems. What the network would see, after augmentation: {picture}")
+    if not no_estimate:
+        print_estimate(composed.settings, data, composed.allowed)
 
 
 @app.command()
@@ -580,6 +595,27 @@ def print_model(checkpoint: Path) -> None:
         steps = "" if entry.get("steps") is None else f", {entry['steps']:,} steps"
         table.add_row(str(entry["kind"]), f"{entry['source']}{steps}, sha256 {str(entry['sha256'])[:12]}")
     Console().print(table)
+
+
+def print_warnings(inspection: "Inspection") -> None:
+    """What may go badly, although nothing is wrong."""
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), markup=False)
+    for number, warning in enumerate(inspection.warnings, start=1):
+        console.print(printable(f"Warning {number} of {len(inspection.warnings)}: {warning}."))
+
+
+def print_estimate(settings: "Settings", data: "DataSource", allowed: tuple[str, ...]) -> None:
+    """What the run would take, from a few steps; why not, where that cannot be measured here."""
+    from translate.training.estimate import estimate
+
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console.print("Trying a few training steps (--no-estimate leaves that out) ...")
+    try:
+        lines = estimate(settings, data, allowed).describe()
+    except (UserError, DivergenceError) as error:
+        lines = [f"No estimate: {error}."]
+    for line in lines:
+        console.print(line)
 
 
 def evaluation_settings(

@@ -33,12 +33,15 @@ class Inspection:
         sides: what the images are, by the side's name, such as "A" and "B"; None where the problems leave it open.
         sizes: (height, width) of the images and how many have it.
         problems: everything wrong, one line each, beginning with the path.
+        warnings: what may go badly although nothing is wrong, a sentence or two each; empty if not asked for, or while
+            there are problems.
     """
 
     counts: dict[str, int]
     sides: dict[str, Side | None]
     sizes: Counter[tuple[int, int]]
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def raise_problems(self, *, most: int = 20) -> None:
         """Raise UserError listing the problems (the first `most`), if there are any."""
@@ -68,11 +71,14 @@ def drop_alpha(image: np.ndarray, path: Path) -> np.ndarray:
 
 
 def inspect_images(
-    paths: Collection[Path], progress: Callable[[Iterable[Facts | str], int], Iterable[Facts | str]] | None = None
+    paths: Collection[Path],
+    progress: Callable[[Iterable[Facts | str], int], Iterable[Facts | str]] | None = None,
+    observe: Callable[[Path, np.ndarray], None] | None = None,
 ) -> dict[Path, Facts | str]:
     """Decode every image in threads; the value is its Facts, or what is wrong with it.
 
-    `progress` may wrap the iteration (its arguments: the iterable and its length) to show how far it is.
+    `progress` may wrap the iteration (its arguments: the iterable and its length) to show how far it is. `observe` is
+    called in the threads with the (H, W, C) pixels of every image that is good.
     """
 
     def look(path: Path) -> Facts | str:
@@ -82,6 +88,8 @@ def inspect_images(
             return str(error)
         if image.dtype == np.float32 and not np.isfinite(image).all():
             return "has pixels that are NaN or infinite"
+        if observe is not None:
+            observe(path, image)
         return Facts(height, width, channels, str(image.dtype))
 
     ordered = list(dict.fromkeys(paths))

@@ -86,8 +86,8 @@ class GlyphData(DataSource):
         super().arrange(batch_type)
         self.data = self._choose()
 
-    def inspect(self, image_size: int, progress: Progress | None = None) -> Inspection:
-        """Draw the letters, then look at them as at any images."""
+    def inspect(self, image_size: int, progress: Progress | None = None, *, advise: bool = False) -> Inspection:
+        """Draw the letters, then look at them as at any images; drawn as they should be, they need no advice."""
         draw_dataset(
             self.root,
             size=self.size or image_size,

@@ -32,7 +32,7 @@ class JointData(LabeledSource):
         first.node, second.node = "data.first", "data.second"
         self._lifted: tuple[dict[str, list[LabeledPicture]], ...] = ()
 
-    def inspect(self, image_size: int, progress: Progress | None = None) -> Inspection:
+    def inspect(self, image_size: int, progress: Progress | None = None, *, advise: bool = False) -> Inspection:
         """Inspect both data sets.
 
         Raises:
@@ -56,11 +56,13 @@ class JointData(LabeledSource):
             for index, data in enumerate(self.sets)
         )
         self.splits = {split: self._lifted[0][split] + self._lifted[1][split] for split in self._lifted[0]}
-        one, other = (data.look(image_size, progress) for data in self.sets)
+        one, other = (data.look(image_size, progress, advise=advise) for data in self.sets)
         self.side = first.side
         counts = one.counts | other.counts | {f"{split} images": len(members) for split, members in self.splits.items()}
         problems = one.problems + other.problems + self._compare_sides()
-        return Inspection(counts, {"images": self.side}, Counter(one.sizes) + Counter(other.sizes), problems)
+        sizes = Counter(one.sizes) + Counter(other.sizes)
+        warnings = [] if problems else one.warnings + other.warnings
+        return Inspection(counts, {"images": self.side}, sizes, problems, warnings)
 
     def know(self, domains: Domains | None) -> None:
         own = self.domains

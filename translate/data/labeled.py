@@ -15,8 +15,19 @@ import torch
 from torch import Tensor
 
 from translate.batch import Labeled
+from translate.data.advice import (
+    warn_blank,
+    warn_enlarged,
+    warn_exposure,
+    warn_few,
+    warn_leaks,
+    warn_oblong,
+    warn_unequal_domains,
+    warn_values,
+)
 from translate.data.augmentation import DomainAugmentation
 from translate.data.check import Facts, Inspection, check_range, derive_side, inspect_images, size_problems
+from translate.data.glimpse import Glimpse, Observer
 from translate.data.image import image_name, list_images
 from translate.data.label_files import choose, read_csv, read_list_attr
 from translate.data.loading import Cache, Picture, SideLoader
@@ -228,14 +239,14 @@ class LabeledData(LabeledSource):
         self._twins: dict[tuple[str, str, str], Picture] = {}
         self._own: dict[str, int] = {}  # of each split, how many images come first that are not replayed
 
-    def inspect(self, image_size: int, progress: Progress | None = None) -> Inspection:
+    def inspect(self, image_size: int, progress: Progress | None = None, *, advise: bool = False) -> Inspection:
         """Find the images, decode each, and derive their side; nothing is raised for what is wrong in the data.
 
         Raises:
             UserError: there is nothing to look at, or a setting names a domain that is not there.
         """
         self.find(image_size)
-        return self.look(image_size, progress)
+        return self.look(image_size, progress, advise=advise)
 
     def find(self, image_size: int) -> None:
         """The first half of `inspect`: find the images and their labels, without opening any image.
@@ -272,10 +283,11 @@ class LabeledData(LabeledSource):
         self._problems += other._problems
         self.splits = {split: members + other.splits[split] for split, members in self.splits.items()}
 
-    def look(self, image_size: int, progress: Progress | None = None) -> Inspection:
+    def look(self, image_size: int, progress: Progress | None = None, *, advise: bool = False) -> Inspection:
         """The second half of `inspect`: decode what `find` found."""
         pictures = [member.picture for split in self.splits.values() for member in split]
-        facts = inspect_images([picture.path for picture in pictures], progress)
+        observer = Observer(pictures) if advise else None
+        facts = inspect_images([picture.path for picture in pictures], progress, observer)
         smallest = image_size if self.augmentation.resize == "none" else None
         problems = list(self._problems)
         good: list[tuple[Path, Facts]] = []
@@ -294,7 +306,9 @@ class LabeledData(LabeledSource):
             labels=False,
         )
         sizes = Counter((fact.height, fact.width) for _, fact in good)
-        return Inspection(self._counts(), {"images": self.side}, sizes, problems + wrong)
+        problems += wrong
+        warnings = self._advise(observer, image_size) if observer and not problems else []
+        return Inspection(self._counts(), {"images": self.side}, sizes, problems, warnings)
 
     def items(self, split: str, image_size: int, *, seed: int, augment: bool, cache_gib: float = 0.0) -> "LabeledItems":
         """The images of one split as batches see them; call `inspect` before.
@@ -509,6 +523,32 @@ class LabeledData(LabeledSource):
             for name in self.domains.names
             if counts[name] in (0, len(train))
         ]
+
+    def _advise(self, observer: Observer, image_size: int) -> list[str]:
+        """What to warn of in data without problems."""
+
+        def seen(*splits: str) -> list[Glimpse]:
+            return observer.of(member.picture for split in splits for member in self.splits[split])
+
+        (labels,) = self.domains.sets
+        is_one_hot = labels.kind == "one_hot"
+        images, train = seen(*self.splits), len(self.splits["train"])
+        name, setting = str(self.root), f"{self.node}.value_range"
+        warnings = [
+            *warn_few({f"images in {name}": train}),
+            *warn_unequal_domains(self._shown("train"), train, is_one_hot=is_one_hot, setting=f"{self.node}.domains"),
+            *warn_enlarged(images, image_size, self.augmentation),
+            *warn_oblong(images, self.augmentation),
+            *(warn_values(name, self.source, images, setting=setting) or warn_blank(name, self.source, images)),
+        ]
+        if is_one_hot:
+            by_domain: dict[str, list[Glimpse]] = {domain: [] for domain in self.domains.names}
+            for members in self.splits.values():
+                for member in members:
+                    domain = self.domains.names[member.vector.index(1.0)]
+                    by_domain[domain].append(observer.glimpses[member.picture])
+            warnings += warn_exposure({f"domain {domain!r}": (self.source, own) for domain, own in by_domain.items()})
+        return warnings + warn_leaks("images", [seen("train")], [seen("validation", "test")])
 
     def _shown(self, split: str) -> dict[str, int]:
         """How many images of a split show each domain."""

@@ -28,7 +28,10 @@ class Picture:
         Raises:
             ImageError: the file cannot be read any more.
         """
-        image = read_pixels(self.path)
+        return self.cut(read_pixels(self.path))
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """The part of the file's (H, W, C) pixels that is this picture."""
         if self.half is None:
             return image
         middle = image.shape[1] // 2

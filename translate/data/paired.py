@@ -11,8 +11,10 @@ from typing import Literal
 import numpy as np
 
 from translate.batch import Pair, Unpaired
+from translate.data.advice import warn_few, warn_leaks, warn_misaligned
 from translate.data.augmentation import Augmentation
 from translate.data.check import Facts, Inspection, inspect_images, size_problems
+from translate.data.glimpse import Glimpse, Observer
 from translate.data.image import image_name, list_images
 from translate.data.loading import Cache, Picture, read_pixels
 from translate.data.source import Items, Progress
@@ -129,7 +131,7 @@ class PairedData(TwoSidedData):
         self.layout = layout
         self.splits: dict[str, list[PairFiles]] = {}
 
-    def inspect(self, image_size: int, progress: Progress | None = None) -> Inspection:
+    def inspect(self, image_size: int, progress: Progress | None = None, *, advise: bool = False) -> Inspection:
         """Find the pairs, decode every image, and derive both sides; nothing is raised for what is wrong in the data.
 
         Raises:
@@ -144,7 +146,11 @@ class PairedData(TwoSidedData):
             seed=self.split_seed,
         )
         pairs = [pair for split in self.splits.values() for pair in split]
-        facts = inspect_images([picture.path for pair in pairs for picture in pair.pictures], progress)
+        pictures = [pair.pictures for pair in pairs]
+        observer = None
+        if advise:
+            observer = Observer((one for two in pictures for one in two), pictures if self.batch_type is Pair else ())
+        facts = inspect_images([picture.path for two in pictures for picture in two], progress, observer)
         good: dict[SideName, list[tuple[Path, Facts]]] = {"A": [], "B": []}
         sizes: Counter[tuple[int, int]] = Counter()
         for pair in pairs:
@@ -168,7 +174,8 @@ class PairedData(TwoSidedData):
                 "for method=stargan, two folders without pairs for method=cyclegan",
             )
         counts = {f"{split} pairs": len(members) for split, members in self.splits.items()}
-        return Inspection(counts, sides, sizes, problems)
+        warnings = self._advise(observer, image_size) if observer and not problems else []
+        return Inspection(counts, sides, sizes, problems, warnings)
 
     def fingerprint(self) -> str:
         """A hash of what training sees of the data: names and order of the training pairs, and both sides."""
@@ -189,6 +196,22 @@ class PairedData(TwoSidedData):
             "B": [pair.pictures[1] for pair in pairs],
         }
         return UnpairedItems(self, pictures, image_size, "random", seed=seed, augment=augment, cache_gib=cache_gib)
+
+    def _advise(self, observer: Observer, image_size: int) -> list[str]:
+        """What to warn of in data without problems."""
+
+        def seen(*splits: str) -> list[list[Glimpse]]:
+            pairs = [pair.pictures for split in splits for pair in self.splits[split]]
+            return [observer.of(two[place] for two in pairs) for place in (0, 1)]
+
+        train, held = seen("train"), seen("validation", "test")
+        a, b = seen(*self.splits)
+        return [
+            *warn_few({"pairs": len(self.splits["train"])}),
+            *warn_misaligned(observer.alignment),
+            *self._warn_of_images({"A": a, "B": b}, a, image_size),
+            *warn_leaks("pairs", train, held),
+        ]
 
     def _find(self) -> tuple[dict[str, list[PairFiles]], list[str]]:
         """Pairs by split ("" where nothing says which), and the problems."""

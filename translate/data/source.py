@@ -64,8 +64,10 @@ class DataSource(ABC):
         self.batch_type = batch_type
 
     @abstractmethod
-    def inspect(self, image_size: int, progress: Progress | None = None) -> Inspection:
+    def inspect(self, image_size: int, progress: Progress | None = None, *, advise: bool = False) -> Inspection:
         """Find the images, decode each, and derive what they are; nothing is raised for what is wrong in the data.
+
+        With `advise`, the inspection has warnings too, which takes some milliseconds per image more.
 
         Raises:
             UserError: there is nothing to look at.

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from translate.data.advice import warn_blank, warn_enlarged, warn_oblong, warn_values
 from translate.data.augmentation import Augmentation
 from translate.data.check import Facts, check_range, derive_side
+from translate.data.glimpse import Glimpse
 from translate.data.loading import Cache, SideLoader
 from translate.data.source import DataSource
 from translate.data.splits import check_fractions
@@ -110,6 +112,21 @@ class TwoSidedData(DataSource):
             if side is not None:
                 self.sides[name] = side
         return sides, problems
+
+    def _warn_of_images(
+        self, seen: Mapping[SideName, Sequence[Glimpse]], sizes: Sequence[Glimpse], image_size: int
+    ) -> list[str]:
+        """What to warn of in the images of each side; `sizes` are those whose sizes matter."""
+        warnings = [
+            *warn_enlarged(sizes, image_size, self.augmentation),
+            *warn_oblong(sizes, self.augmentation),
+        ]
+        for name in SIDE_NAMES:
+            side, own = self.sides[name], seen[name]
+            labels = None if side.labels else f"data.labels={name if self.labels == 'none' else 'both'}"
+            found = warn_values(f"side {name}", side, own, setting=f"data.range_{name.lower()}", labels=labels)
+            warnings += found or warn_blank(f"side {name}", side, own)
+        return warnings
 
     def _require_root(self) -> None:
         if not self.root.exists():

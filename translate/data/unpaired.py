@@ -9,8 +9,10 @@ from typing import Literal
 import numpy as np
 
 from translate.batch import Unpaired
+from translate.data.advice import warn_exposure, warn_few, warn_leaks, warn_unequal_sides
 from translate.data.augmentation import Augmentation
 from translate.data.check import Facts, Inspection, inspect_images, size_problems
+from translate.data.glimpse import Glimpse, Observer
 from translate.data.image import image_name, list_images
 from translate.data.loading import Cache, Picture
 from translate.data.source import Items, Progress
@@ -94,7 +96,7 @@ class UnpairedData(TwoSidedData):
         self.partner: Partner = partner
         self.splits: dict[str, dict[SideName, list[Picture]]] = {}
 
-    def inspect(self, image_size: int, progress: Progress | None = None) -> Inspection:
+    def inspect(self, image_size: int, progress: Progress | None = None, *, advise: bool = False) -> Inspection:
         """Find the images, decode each, and derive both sides; nothing is raised for what is wrong in the data.
 
         Raises:
@@ -117,7 +119,12 @@ class UnpairedData(TwoSidedData):
         paths = {
             name: [picture.path for members in self.splits.values() for picture in members[name]] for name in SIDE_NAMES
         }
-        facts = inspect_images([path for name in SIDE_NAMES for path in paths[name]], progress)
+        observer = None
+        if advise:
+            observer = Observer(
+                picture for members in self.splits.values() for name in SIDE_NAMES for picture in members[name]
+            )
+        facts = inspect_images([path for name in SIDE_NAMES for path in paths[name]], progress, observer)
         good: dict[SideName, list[tuple[Path, Facts]]] = {"A": [], "B": []}
         for name in SIDE_NAMES:
             for path in paths[name]:
@@ -137,7 +144,9 @@ class UnpairedData(TwoSidedData):
             for name in SIDE_NAMES
         }
         sizes = Counter((fact.height, fact.width) for name in SIDE_NAMES for _, fact in good[name])
-        return Inspection(counts, sides, sizes, problems + wrong)
+        problems += wrong
+        warnings = self._advise(observer, image_size) if observer and not problems else []
+        return Inspection(counts, sides, sizes, problems, warnings)
 
     def fingerprint(self) -> str:
         """A hash of what training sees of the data: names and order of the training images, and both sides."""
@@ -153,6 +162,29 @@ class UnpairedData(TwoSidedData):
         return UnpairedItems(
             self, self.splits[split], image_size, self.partner, seed=seed, augment=augment, cache_gib=cache_gib
         )
+
+    def _advise(self, observer: Observer, image_size: int) -> list[str]:
+        """What to warn of in data without problems."""
+
+        def seen(name: SideName, *splits: str) -> list[Glimpse]:
+            return observer.of(picture for split in splits for picture in self.splits[split][name])
+
+        counts: dict[str, int] = {name: len(self.splits["train"][name]) for name in SIDE_NAMES}
+        both: dict[SideName, list[Glimpse]] = {name: seen(name, *self.splits) for name in SIDE_NAMES}
+        of_images = self._warn_of_images(both, [*both["A"], *both["B"]], image_size)
+        return [
+            *warn_few({f"images of side {name}": count for name, count in counts.items()}),
+            *warn_unequal_sides(counts),
+            *of_images,
+            *warn_exposure({f"side {name}": (self.sides[name], both[name]) for name in SIDE_NAMES}),
+            *(
+                warning
+                for name in SIDE_NAMES
+                for warning in warn_leaks(
+                    f"images of side {name}", [seen(name, "train")], [seen(name, "validation", "test")]
+                )
+            ),
+        ]
 
     def _find(self, name: SideName) -> dict[str, list[Picture]]:
         """The images of a side by split ("" where nothing says which); only splits that have some."""

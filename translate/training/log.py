@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -67,6 +67,16 @@ class Meter:
         }
         self._reset()
         return row
+
+
+class Log(Protocol):
+    """What training tells of its steps."""
+
+    def advance(self, step: int) -> None:
+        """A step is done."""
+
+    def metrics(self, row: Mapping[str, Any]) -> None:
+        """What a log interval has come to."""
 
 
 class RunLog:

@@ -2,21 +2,20 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.utils.data import DataLoader
 
 from translate.errors import DivergenceError, UserError
 from translate.methods.method import Method, Step
 from translate.pixels import Side, normalize
 from translate.signals import StopRequest
 from translate.training.average import WeightAverage, translating
-from translate.training.log import Meter, RunLog
+from translate.training.log import Log, Meter
 from translate.training.restraint import Restraint
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
@@ -49,7 +48,7 @@ class Job:
     optimizers: Mapping[str, torch.optim.Optimizer]
     average: WeightAverage | None
     restraint: Restraint | None
-    loader: DataLoader[Any]
+    loader: Iterable[Any]
     sides: tuple[Side | None, ...]
     sample: Any
     schedule: Callable[[int, int], float]
@@ -68,7 +67,7 @@ class Job:
 
 def fit(
     job: Job,
-    log: RunLog,
+    log: Log,
     stop: StopRequest,
     *,
     save: Callable[[int], None],
@@ -136,7 +135,7 @@ def fit(
     return step
 
 
-def timed(loader: DataLoader[Any]) -> Iterator[tuple[Any, float]]:
+def timed(loader: Iterable[Any]) -> Iterator[tuple[Any, float]]:
     """Batches and the seconds that each was waited for."""
     batches = iter(loader)
     while True:

@@ -228,9 +228,9 @@ def check_settings(settings: Settings) -> None:
 
 
 def look_at_data(
-    settings: Settings, allowed: tuple[str, ...], progress: Progress | None
+    settings: Settings, allowed: tuple[str, ...], progress: Progress | None, *, advise: bool = False
 ) -> tuple[DataSource, Inspection]:
-    """The data set, arranged for the method, and what was found in it.
+    """The data set, arranged for the method, and what was found in it, with warnings if it should `advise`.
 
     Raises:
         UserError: it cannot give what the method trains on, or there is nothing to look at.
@@ -240,7 +240,7 @@ def look_at_data(
     assert issubclass(method, Method)
     data: DataSource = build(settings.data, allowed)
     data.arrange(method.batch_type)
-    return data, data.inspect(settings.image_size, progress)
+    return data, data.inspect(settings.image_size, progress, advise=advise)
 
 
 def find_origin(settings: Settings, allowed: tuple[str, ...]) -> Origin | None:
