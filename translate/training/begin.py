@@ -12,7 +12,7 @@ from translate.domains import Domains
 from translate.errors import UserError
 from translate.interop.open import open_model
 from translate.methods.method import Method
-from translate.model import Lineage, Model
+from translate.model import Lineage, Model, NoDraws
 from translate.pixels import Side
 from translate.training.checkpoint import read_state
 
@@ -147,7 +147,7 @@ class _Fitting:
         self.domains = model.domains, domains
 
         def shapes(source: Side, target: Side, domains: Domains | None) -> Shapes:
-            with torch.device("meta"):
+            with torch.device("meta"), NoDraws():
                 networks = build(source, target, domains).networks
             return {
                 name: {key: tensor.shape for key, tensor in network.state_dict().items()}
