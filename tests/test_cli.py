@@ -25,7 +25,7 @@ def test_convert_imports_only_what_it_needs():
 def test_help_names_every_command(command):
     ran = command("--help")
     assert ran.code == 0
-    for name in ("train", "check", "convert", "evaluate", "list"):
+    for name in ("train", "check", "convert", "evaluate", "import", "export", "list"):
         assert name in ran.out
 
 

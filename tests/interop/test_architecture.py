@@ -123,7 +123,7 @@ def test_dropout_of_a_unet_is_a_hint():
     assert infer(state, dropout=False).notes == ()
     for network in (ResNet, lambda **sides: UNet(num_downs=5, **sides)):  # 5 levels have no widest one in the middle
         state = network(in_channels=1, out_channels=1, width=1).state_dict()
-        with pytest.raises(UserError, match=r"dropout: this (ResNet|UNet) has none: leave it out"):
+        with pytest.raises(UserError, match=r"dropout: this generator \((ResNet|UNet)\) has none: leave it out"):
             infer(state, dropout=True)
 
 
@@ -134,7 +134,9 @@ def test_channels_of_stargans_images_are_a_hint():
     with pytest.raises(UserError, match="takes 5 channels and gives 3: image_channels=5 leaves 0 for the domains"):
         infer(state, image_channels=5)
     resnet = ResNet(in_channels=1, out_channels=1, num_blocks=1, width=1).state_dict()
-    with pytest.raises(UserError, match="image_channels=1: the file tells that of a ResNet: leave it out"):
+    with pytest.raises(
+        UserError, match=r"image_channels=1: the file itself tells that of this generator \(ResNet\): leave it"
+    ):
         infer(resnet, image_channels=1)
 
 

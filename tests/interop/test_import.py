@@ -264,8 +264,8 @@ def test_a_discriminator_is_named_as_one(network, example, save, command, tmp_pa
     [
         (resnet, {"domains": ["a"]}, r"--domains a: .* is a ResNet, which translates into no domains"),
         (resnet, {"attributes": True}, r"--attributes: .* is a ResNet, which translates into no domains"),
-        (resnet, {"dropout": True}, "dropout: this ResNet has none"),
-        (resnet, {"image_channels": 1}, "the file tells that of a ResNet"),
+        (resnet, {"dropout": True}, r"dropout: this generator \(ResNet\) has none"),
+        (resnet, {"image_channels": 1}, r"the file itself tells that of this generator \(ResNet\)"),
         (resnet, {"image_size": 30}, "--image-size 30: this network takes sizes that are multiples of 4, at least 8"),
         (stargan, {"domains": ["a", "b"]}, "a,b: these are 2 names, but .* was trained with 3 domains: it takes 6"),
         (stargan, {"domains": ["a", "a", "b"]}, "a,a,b: every domain needs a name of its own"),

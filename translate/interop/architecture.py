@@ -142,11 +142,12 @@ def infer(
         draft.settings["dropout"] = DROPOUT if dropout else 0.0
     if image_channels is not None and draft.component is not StarGANGenerator:
         raise UserError(
-            f"image_channels={image_channels}: the file tells that of a {draft.component.__name__}: leave it out"
+            f"image_channels={image_channels}: the file itself tells that of this {draft.kind} "
+            f"({draft.component.__name__}): leave it out"
         )
     network = _sketch(draft.component, draft.settings, draft.channels)
     if dropout and not any(isinstance(module, nn.Dropout) for module in network.modules()):
-        raise UserError(f"dropout: this {draft.component.__name__} has none: leave it out")
+        raise UserError(f"dropout: this {draft.kind} ({draft.component.__name__}) has none: leave it out")
     fitted, notes = _fit(stripped, network, draft.component.__name__)
     if draft.component is UNet and dropout is None:
         notes.append("a U-Net's file does not tell whether it was trained with dropout: taken for none (--dropout)")
