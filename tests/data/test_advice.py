@@ -216,9 +216,21 @@ def test_the_domain_that_differs_from_all_others_is_named():
     assert "images of d are far lighter than those of the others" in warning
 
 
-def test_brightness_says_nothing_where_the_range_is_wrong():
-    twelve_bits = seen(between(0, 4095, "uint16"))
-    assert warn_exposure({"A": (side("uint16"), twelve_bits), "B": (side(), seen(between(120, 255, "uint8")))}) == []
+def test_drawings_on_white_are_not_too_light():
+    drawing = np.full((40, 40, 1), 255, np.uint8)
+    drawing[10:14] = 0
+    assert warn_exposure({"A": (side(), seen(between(0, 160, "uint8"))), "B": (side(), seen(drawing))}) == []
+
+
+def test_brightness_says_nothing_where_the_range_is_wrong(tmp_path: Path, draw: Draw) -> None:
+    for seed in range(3):
+        draw(tmp_path / "A" / f"{seed}.png", image=between(0, 4095, "uint16", seed=seed))
+        draw(tmp_path / "B" / f"{seed}.png", image=between(160, 255, "uint8", seed=seed))
+    for range_a, told in ((None, "data.range_a=[0,4095]"), ([0, 15000], "side A are far darker than those of side B")):
+        data = UnpairedData(root=str(tmp_path), augmentation=Augmentation(), range_a=range_a, range_b=[0, 255])
+        warnings = [warning for warning in warnings_of(data) if "only" not in warning]
+        assert len(warnings) == 1
+        assert told in warnings[0]
 
 
 # --- whole data sets ---

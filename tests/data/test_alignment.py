@@ -63,6 +63,11 @@ def test_a_single_shifted_pair_is_named():
     assert stray.dx == pytest.approx(0.1, abs=0.01)
 
 
+def test_many_pairs_that_are_shifted_each_in_its_own_way_are_meant_so():
+    special = {seed: np.roll(255 - rooms(seed)[..., ::-1], 16 + 3 * seed, axis=seed % 2) for seed in range(4)}
+    assert align(20, special=special).strays() == []
+
+
 def test_a_pair_of_two_scenes_is_named():
     alignment = align(20, special={7: rooms(99)})
     assert alignment.strangers() == ["7"]

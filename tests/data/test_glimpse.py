@@ -22,6 +22,7 @@ def test_statistics_are_those_of_the_pixels():
     assert found.mean == pytest.approx((60 * 7 + 539 * 100 + 4000) / 600)
     assert found.levels == 3
     assert found.at_top == pytest.approx(1 / 600)
+    assert found.commonest == pytest.approx(539 / 600)
 
 
 def test_both_halves_of_a_file_are_seen_for_themselves():

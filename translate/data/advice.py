@@ -1,6 +1,6 @@
 """What a friend would say of a data set in which nothing is wrong: each a sentence of what, why, and what helps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,8 @@ UNEQUAL_SIDES = 10.0
 """Photographs and paintings 6:1 train well (Zhu et al. 2017)."""
 UNEQUAL_DOMAINS = 5.0
 UNEQUAL_EXPOSURE = 0.4
+DRAWN = 0.3
+"""Share of pixels of one value that drawings have, and photographs have not."""
 MOST_MATCHES = 10
 SIZES = (64, 128, 256, 512, 1024)
 
@@ -145,7 +147,7 @@ def warn_values(
         ]
     if high - low < span / 4 and high > low:
         used = f"The pixels of {name} go from {_round(low)} to {_round(high)} alone, of a range of {seen}"
-        levels = float(np.median([one.levels for one in glimpses]))
+        levels = _median(one.levels for one in glimpses)
         # Of the numbers of classes, an image shows some; a dark photograph has every value.
         if side.dtype == "uint8" and side.channels == 1 and labels and (high == 1 or levels <= 0.8 * high):
             masks = "a mask" if high == 1 else "numbers of classes"
@@ -169,7 +171,7 @@ def warn_values(
 
 def warn_blank(name: str, side: Side, glimpses: Sequence[Glimpse]) -> list[str]:
     """Images of one colour and almost black ones, among images that are no label maps or drawings."""
-    if side.labels or not glimpses or np.median([one.levels for one in glimpses]) <= 8:
+    if side.labels or not glimpses or _median(one.levels for one in glimpses) <= 8:
         return []
     span = side.high - side.low
     blank = [one for one in glimpses if one.light - one.dark < span / 256]
@@ -189,16 +191,15 @@ def warn_blank(name: str, side: Side, glimpses: Sequence[Glimpse]) -> list[str]:
 
 
 def warn_exposure(groups: Mapping[str, tuple[Side, Sequence[Glimpse]]]) -> list[str]:
-    """Kinds of images that are far darker or lighter than the others; label maps are left out, and so are
-    images whose range is wrong, which says it all.
+    """Kinds of images that are far darker or lighter than the others; left out are label maps, and drawings on a
+    background of one colour.
 
-    `groups` is what they are and their images, by words such as `side A`.
+    `groups` is what they are and their images, by words such as `side A`, of images whose range is right.
     """
-    groups = {name: (side, own) for name, (side, own) in groups.items() if not warn_values(name, side, own, setting="")}
     brightness = {
-        name: float(np.median([(one.mean - side.low) / (side.high - side.low) for one in glimpses]))
+        name: _median((one.mean - side.low) / (side.high - side.low) for one in glimpses)
         for name, (side, glimpses) in groups.items()
-        if glimpses and not side.labels
+        if glimpses and not side.labels and _median(one.commonest for one in glimpses) < DRAWN
     }
     warnings = []
     for name, own in brightness.items():
@@ -213,6 +214,11 @@ def warn_exposure(groups: Mapping[str, tuple[Side, Sequence[Glimpse]]]) -> list[
             "translations change little else. Unless that is what you want to translate, bring them to one exposure"
         )
     return warnings
+
+
+def _median(numbers: Iterable[float]) -> float:
+    """The median, 0 of none."""
+    return float(np.median(list(numbers) or [0]))
 
 
 def _suggest(side: Side, low: float, high: float) -> str:
@@ -268,7 +274,7 @@ def warn_leaks(what: str, train: Sequence[Sequence[Glimpse]], held: Sequence[Seq
     if not train[0] or not held[0]:
         return []
     looks = [[np.stack([one.look for one in column]) for column in columns] for columns in (train, held)]
-    matches = find_duplicates(*looks)
+    matches = find_duplicates(looks[0], looks[1])
     if not matches:
         return []
     named = _name(

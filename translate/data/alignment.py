@@ -76,7 +76,10 @@ class Alignment:
         return common if is_shifted and common.peak >= CLEAR and share >= 0.4 else None
 
     def strays(self) -> list[PairOffset]:
-        """Pairs that lie clearly apart while the others do not, the clearest first."""
+        """The few pairs that lie clearly apart while the others do not, the clearest first.
+
+        Where many do, as letters that are drawn slanted, it is no mistake.
+        """
         if not self.offsets or _find_offset("", self._sum).at_zero < CLEAR:
             return []
         apart = [
@@ -84,7 +87,8 @@ class Alignment:
             for offset in self.offsets
             if offset.peak >= CLEAR and offset.at_zero < offset.peak / 4 and not offset.is_near(0, 0)
         ]
-        return sorted(apart, key=lambda offset: -offset.peak) if len(apart) <= len(self.offsets) / 4 else []
+        is_rare = len(apart) <= max(1, 0.03 * len(self.offsets))
+        return sorted(apart, key=lambda offset: -offset.peak) if is_rare else []
 
     def strangers(self) -> list[str]:
         """Pairs whose images have no edges in common, of a data set in which all others do."""

@@ -32,7 +32,8 @@ class Glimpse:
         mean: of the sample.
         levels: how many different values the sample has.
         at_top: share of the sample that has its greatest value.
-        look: what `describe_image` returned.
+        commonest: share of the sample that has its commonest value.
+        look: the thumbnail by `describe_image`.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Glimpse:
     mean: float
     levels: int
     at_top: float
+    commonest: float
     look: np.ndarray
 
 
@@ -55,6 +57,7 @@ def glance(path: Path, image: np.ndarray) -> Glimpse:
     is_integer = image.dtype != np.float32  # for those, the stable way is the fast one, by digits
     sample = np.sort(image[::step, ::step], axis=None, kind="stable" if is_integer else None)
     last = len(sample) - 1
+    starts = np.concatenate([[0], 1 + np.flatnonzero(sample[1:] != sample[:-1])])  # where another value begins
     return Glimpse(
         path=path,
         height=height,
@@ -64,8 +67,9 @@ def glance(path: Path, image: np.ndarray) -> Glimpse:
         dark=float(sample[round(0.01 * last)]),
         light=float(sample[round(0.99 * last)]),
         mean=float(sample.mean(dtype=np.float64)),
-        levels=1 + int(np.count_nonzero(sample[1:] != sample[:-1])),
-        at_top=1 - int(sample.searchsorted(sample[-1])) / len(sample),
+        levels=len(starts),
+        at_top=1 - int(starts[-1]) / len(sample),
+        commonest=int(np.diff(starts, append=len(sample)).max()) / len(sample),
         look=describe_image(image),
     )
 

@@ -534,14 +534,15 @@ class LabeledData(LabeledSource):
         is_one_hot = labels.kind == "one_hot"
         images, train = seen(*self.splits), len(self.splits["train"])
         name, setting = str(self.root), f"{self.node}.value_range"
+        of_values = warn_values(name, self.source, images, setting=setting)
         warnings = [
             *warn_few({f"images in {name}": train}),
             *warn_unequal_domains(self._shown("train"), train, is_one_hot=is_one_hot, setting=f"{self.node}.domains"),
             *warn_enlarged(images, image_size, self.augmentation),
             *warn_oblong(images, self.augmentation),
-            *(warn_values(name, self.source, images, setting=setting) or warn_blank(name, self.source, images)),
+            *(of_values or warn_blank(name, self.source, images)),
         ]
-        if is_one_hot:
+        if is_one_hot and not of_values:
             by_domain: dict[str, list[Glimpse]] = {domain: [] for domain in self.domains.names}
             for members in self.splits.values():
                 for member in members:

@@ -67,7 +67,8 @@ class DataSource(ABC):
     def inspect(self, image_size: int, progress: Progress | None = None, *, advise: bool = False) -> Inspection:
         """Find the images, decode each, and derive what they are; nothing is raised for what is wrong in the data.
 
-        With `advise`, the inspection has warnings too, which takes some milliseconds per image more.
+        With `advise`, the inspection has warnings too, which takes a third of a millisecond per image more, and half a
+        second for the alignment of pairs.
 
         Raises:
             UserError: there is nothing to look at.

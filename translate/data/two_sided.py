@@ -122,11 +122,15 @@ class TwoSidedData(DataSource):
             *warn_oblong(sizes, self.augmentation),
         ]
         for name in SIDE_NAMES:
-            side, own = self.sides[name], seen[name]
-            labels = None if side.labels else f"data.labels={name if self.labels == 'none' else 'both'}"
-            found = warn_values(f"side {name}", side, own, setting=f"data.range_{name.lower()}", labels=labels)
-            warnings += found or warn_blank(f"side {name}", side, own)
+            own = seen[name]
+            warnings += self._warn_of_values(name, own) or warn_blank(f"side {name}", self.sides[name], own)
         return warnings
+
+    def _warn_of_values(self, name: SideName, seen: Sequence[Glimpse]) -> list[str]:
+        """What to warn of in the pixel values of a side."""
+        labels = None if self.sides[name].labels else f"data.labels={name if self.labels == 'none' else 'both'}"
+        setting = f"data.range_{name.lower()}"
+        return warn_values(f"side {name}", self.sides[name], seen, setting=setting, labels=labels)
 
     def _require_root(self) -> None:
         if not self.root.exists():

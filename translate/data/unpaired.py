@@ -172,11 +172,13 @@ class UnpairedData(TwoSidedData):
         counts: dict[str, int] = {name: len(self.splits["train"][name]) for name in SIDE_NAMES}
         both: dict[SideName, list[Glimpse]] = {name: seen(name, *self.splits) for name in SIDE_NAMES}
         of_images = self._warn_of_images(both, [*both["A"], *both["B"]], image_size)
+        of_values = [warning for name in SIDE_NAMES for warning in self._warn_of_values(name, both[name])]
+        exposed = {} if of_values else {f"side {name}": (self.sides[name], both[name]) for name in SIDE_NAMES}
         return [
             *warn_few({f"images of side {name}": count for name, count in counts.items()}),
             *warn_unequal_sides(counts),
             *of_images,
-            *warn_exposure({f"side {name}": (self.sides[name], both[name]) for name in SIDE_NAMES}),
+            *warn_exposure(exposed),
             *(
                 warning
                 for name in SIDE_NAMES
