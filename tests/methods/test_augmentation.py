@@ -191,7 +191,7 @@ def test_the_probability_follows_the_sign_of_real_logits_as_in_the_paper():
     sure, torn = torch.full((2, 1, 2, 2), 3.0), torch.tensor([1.0, 1.0, 1.0, -9.0]).view(1, 1, 2, 2).repeat(2, 1, 1, 1)
     seen = []
     for step, logits in enumerate([sure] * 9 + [torn] * 9 + [-sure] * 4):
-        augmentation.watch(logits, step)
+        augmentation.watch(logits, Step(step))
         seen.append((round(augmentation.probability.item(), 4), round(augmentation.real_sign.item(), 4)))
     # Of the torn ones three in four are positive: r_t = 0.75 - 0.25 = 0.5, below the target of 0.6.
     ups = [(0.0, 0.0)] * 3 + [(0.1, 1.0)] * 3 + [(0.2, 1.0)] * 3
@@ -204,7 +204,7 @@ def test_several_discriminators_are_watched_as_one():
     augmentation = adaptive()
     for step in range(4):
         for logits in (torch.ones(2, 1), torch.tensor([[1.0], [-1.0]])):  # r_t 1 and 0
-            augmentation.watch(logits, step)
+            augmentation.watch(logits, Step(step))
     assert augmentation.real_sign.item() == 0.5
     assert augmentation.probability.item() == 0.0
 
@@ -215,11 +215,9 @@ def test_the_sign_is_counted_from_the_middle_between_real_and_fake(objective, mi
         augmentation = adaptive()
         augmentation.attach(objective)
         for step in range(4):
-            augmentation.watch(torch.full((2, 1), logit), step)
+            augmentation.watch(torch.full((2, 1), logit), Step(step))
         assert augmentation.real_sign.item() == expected
-    at_middle = torch.tensor([middle], requires_grad=True)
-    (objective.real(at_middle) + objective.fake(at_middle)).backward()
-    assert at_middle.grad.abs() < 1e-6 or objective.real(at_middle) == objective.fake(at_middle)
+    assert objective.real(torch.tensor(middle)) == objective.fake(torch.tensor(middle))
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,18 @@ alike, and the generator learns through the changes. Karras et al. 2020, Trainin
 Limited Data: as often as the discriminator's overfitting asks for.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample
 
 from translate.errors import UserError
 from translate.objectives.adversarial import AdversarialObjective
+
+if TYPE_CHECKING:
+    from translate.methods.method import Step
 
 Images = Float[Tensor, "batch channels height width"]
 PerImage = Float[Tensor, " batch"]
@@ -67,8 +73,8 @@ class DiscriminatorAugmentation(nn.Module):
             UserError: it does not go with it.
         """
 
-    def watch(self, real_logits: Float[Tensor, "batch ..."], step: int) -> None:
-        """Take in what a discriminator makes of a step's real images, those of all processes."""
+    def watch(self, real_logits: Float[Tensor, "batch ..."], step: "Step") -> None:
+        """Take in what a discriminator makes of a step's real images."""
 
     def signals(self) -> dict[str, Tensor]:
         """Its state, by the names under which it is logged beside the losses; scalars."""
@@ -105,8 +111,8 @@ class DiscriminatorAugmentation(nn.Module):
             down, right = self._sometimes(torch.stack(steps, 1), 0).unbind(1)
             joined = shift(joined, down=down, right=right)
         if self.cutout:
-            halves = torch.tensor([height // 2, width // 2], device=joined.device)
-            rows, columns = self._sometimes(halves.expand(count, 2), 0).unbind(1)
+            halves = [torch.full((count,), side // 2, device=joined.device) for side in (height, width)]
+            rows, columns = self._sometimes(torch.stack(halves, 1), 0).unbind(1)
             # Of an even extent the centre lies between two pixels, and so has a place more.
             y, x = (torch.randint(side + 1 - side // 2 % 2, (count,), device=joined.device) for side in (height, width))
             joined = cover(joined, center=(y, x), extent=(rows, columns))
@@ -203,20 +209,21 @@ class AdaptiveAugmentation(DiscriminatorAugmentation):
         self.middle = objective.middle
 
     @torch.no_grad()
-    def watch(self, real_logits: Float[Tensor, "batch ..."], step: int) -> None:
+    def watch(self, real_logits: Float[Tensor, "batch ..."], step: "Step") -> None:
         """Take in what a discriminator makes of a step's real images, those of all processes.
 
         In the first call of a step that is due, the probability is adjusted by what was taken in before. Of several
         discriminators the mean counts.
         """
-        is_due = step - self.adjusted_at >= self.interval
+        real_logits = step.gather(real_logits)
+        is_due = step.number - self.adjusted_at >= self.interval
         real_sign = self.signs / self.watched.clamp(min=1)
         amount = self.interval * len(real_logits) / self.images_to_full
         probability = self.probability + amount * (real_sign - self.target).sign()
         probability = probability.clamp(0, self.max_probability)
         self.probability.copy_(torch.where(is_due, probability, self.probability))
         self.real_sign.copy_(torch.where(is_due, real_sign, self.real_sign))
-        self.adjusted_at.copy_(torch.where(is_due, step, self.adjusted_at))
+        self.adjusted_at.copy_(torch.where(is_due, step.number, self.adjusted_at))
         self.signs.copy_(torch.where(is_due, 0.0, self.signs) + (real_logits - self.middle).sign().mean())
         self.watched.copy_(torch.where(is_due, 0, self.watched) + 1)
 
@@ -240,17 +247,18 @@ def contrast(images: Images, factor: PerImage) -> Images:
 
 
 def warp(images: Images, *, side: PerImage, scale: PerImage, angle: PerImage) -> Images:
-    """Mirror each image left and right (`side` -1), turn it counter-clockwise by `angle` degrees, and enlarge it.
+    """Mirror each image left and right where `side` is -1, turn it by `angle` degrees, enlarge it `scale` times.
 
-    About the centre, bilinear, the border reflected. Where `side`, `scale` and `angle` are 1, 1 and 0 nothing changes.
+    Counter-clockwise about the centre, bilinear, the border reflected. At side 1, scale 1, angle 0 nothing changes.
     """
-    from kornia.geometry.transform import get_rotation_matrix2d, warp_affine  # not what translating has to import
-
+    # kornia's warp_affine waits for the device (it copies constants to it), and its colour changes cut off gradients.
     height, width = images.shape[2:]
-    center = torch.stack([torch.full_like(angle, (width - 1) / 2), torch.full_like(angle, (height - 1) / 2)], 1)
-    scales = torch.stack([side * scale, scale], 1)
-    matrix = get_rotation_matrix2d(center, angle, scales)  # (B, 2, 3)
-    moved = warp_affine(images, matrix, (height, width), padding_mode="reflection", align_corners=False)
+    turn = torch.deg2rad(angle)
+    across, along, zero = torch.sin(turn) / scale, torch.cos(turn) / scale, torch.zeros_like(angle)
+    # From places in the result to places in the image, in units of half a width and half a height.
+    rows = [side * along, -side * across * height / width, zero, across * width / height, along, zero]
+    grid = affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False)
+    moved = grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     is_still = (side == 1) & (scale == 1) & (angle == 0)
     return torch.where(is_still.view(-1, 1, 1, 1), images, moved)
 

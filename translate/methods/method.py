@@ -181,7 +181,7 @@ class Method(nn.Module, ABC):
     def watch(self, real_logits: Tensor, step: Step) -> None:
         """Tell the augmentation what a discriminator makes of real images, in every turn of a discriminator."""
         if self.augmentation is not None:
-            self.augmentation.watch(step.gather(real_logits), step.number)
+            self.augmentation.watch(real_logits, step)
 
     def signals(self) -> dict[str, Tensor]:
         """Scalars to log beside the losses, by name: read when those are, so they may lie on the device."""
