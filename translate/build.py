@@ -7,7 +7,9 @@ prefixes it is given, never calls anything else, and so never runs code that the
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from translate.errors import UserError
@@ -68,3 +70,11 @@ def check_names(component: Callable[..., Any], arguments: Mapping[str, Any], lab
     for name in arguments:
         if name not in parameters:
             raise UserError(f"{label} has no setting {name!r}; it has {', '.join(parameters)}")
+
+
+def own_targets(own: Path | None) -> tuple[str, ...]:
+    """What the yaml files of the user's own folder name with `_target_`: it may be built because the user chose it."""
+    if own is None:
+        return ()
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(own.rglob("*.yaml")))
+    return tuple(re.findall(r"""^\s*_target_:\s*["']?([\w.]+)""", text, re.MULTILINE))

@@ -513,7 +513,7 @@ def trust(config_dir: Path | None) -> tuple[str, ...]:
     """The components of the user's own that a model may name because the user gave their folder."""
     if config_dir is None:
         return ()
-    from translate.config import own_targets
+    from translate.build import own_targets
 
     return own_targets(config_dir)
 

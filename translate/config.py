@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from translate.build import LOCAL, TRUSTED, check_names, resolve
+from translate.build import LOCAL, TRUSTED, check_names, own_targets, resolve
 from translate.errors import UserError
 from translate.training.settings import Settings
 
@@ -450,14 +450,6 @@ def _make_absolute(data: dict[str, Any]) -> None:
 
 def _text(override: Override) -> str:
     return str(override.input_line)
-
-
-def own_targets(own: Path | None) -> tuple[str, ...]:
-    """What the yaml files of the user's own folder name with `_target_`: it may be built because the user chose it."""
-    if own is None:
-        return ()
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(own.rglob("*.yaml")))
-    return tuple(re.findall(r"""^\s*_target_:\s*["']?([\w.]+)""", text, re.MULTILINE))
 
 
 def _comments(path: Path, group: str) -> dict[str, str]:
