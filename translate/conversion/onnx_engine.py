@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 from abc import abstractmethod
 from functools import cache
@@ -217,11 +218,13 @@ class OpenVinoEngine(OnnxEngine):
 
 
 def load_onnx(file: Path, backend: OnnxBackend, *, threads: int | None = None) -> OnnxEngine:
-    """Load a file that `translate export` wrote; `threads` bounds the processors it uses.
+    """Load a file that `translate export` wrote; `threads` bounds the processors it uses, as OMP_NUM_THREADS does.
 
     Raises:
         UserError: no such file, one that is damaged or comes from elsewhere, or a backend that is not installed.
     """
+    if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdecimal():  # neither backend asks for it
+        threads = int(os.environ["OMP_NUM_THREADS"]) or None
     engines: dict[str, type[OnnxEngine]] = {engine.name: engine for engine in (OnnxruntimeEngine, OpenVinoEngine)}
     check_choice("backend", backend, tuple(engines))
     if not file.is_file():
