@@ -8,8 +8,9 @@ from translate.build import LOCAL, build
 from translate.config import choices, compose_settings, conf_directory, describe_group, flatten
 from translate.errors import UserError
 
-# Those on drawn letters are the toolkit's own, and not any paper's.
-RECIPES = [name for name in choices("recipe") if name not in ("none", "demo") and not name.startswith("glyphs")]
+# Those on drawn letters and the one for few images are the toolkit's own, and not any paper's.
+OWN = ("none", "demo", "few_shot")
+RECIPES = [name for name in choices("recipe") if name not in OWN and not name.startswith("glyphs")]
 HAIR = ["Black_Hair", "Blond_Hair", "Brown_Hair"]
 
 PIX2PIX = {
@@ -142,7 +143,7 @@ def test_the_command_in_the_header_is_the_recipe_s_own(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in choices("recipe") if name != "none"])
 def test_a_recipe_says_what_it_is_and_what_is_known_of_its_result(name: str) -> None:
     said = dict(describe_group("recipe"))[name]
-    assert said.startswith(("Pix2Pix ", "CycleGAN ", "StarGAN "))
+    assert said.startswith(("Pix2Pix ", "CycleGAN ", "StarGAN ", "Any method "))
     if name not in RECIPES:
         assert "Measured:" in said
         return
@@ -166,3 +167,20 @@ def test_a_recipe_asks_for_its_folder_even_where_another_path_depends_on_it(name
 def test_words_win_over_a_recipe() -> None:
     settings = compose_settings(["recipe=edges2shoes", "data.root=somewhere", "steps=7", "batch_size=2"]).settings
     assert (settings.steps, settings.epochs, settings.batch_size) == (7, None, 2)
+
+
+@pytest.mark.parametrize("method", ["pix2pix", "cyclegan", "stargan"])
+def test_few_shot_goes_with_every_method_and_leaves_its_paper_s_settings(method: str) -> None:
+    plain, few = (
+        dict(flatten(compose_settings([f"method={method}", "data.root=here", *words]).tree))
+        for words in ([], ["recipe=few_shot"])
+    )
+    changed = {key for key, value in few.items() if plain.get(key) != value} | {"epochs"}  # StarGAN counts steps
+    assert {key for key in changed if not key.startswith("discriminator_augmentation.")} == {
+        "steps",
+        "epochs",
+        "average_decay",
+        "sample_every",
+        "save_every",
+    }
+    assert few["discriminator_augmentation.probability"] == 1

@@ -434,7 +434,7 @@ def export(
         typer.echo(printable(f"{output}: {loads}"))
         return
     from translate.conversion.onnx_export import export_onnx
-    from translate.interop.open import open_model
+    from translate.opening import open_model
 
     model = open_model(checkpoint, trusted=trust(config_dir))
     found = export_onnx(model, output, direction=direction)  # type: ignore[arg-type]
@@ -493,9 +493,9 @@ def compose_finetuning(words: list[str], config_dir: Path | None) -> "Composed":
         UserError: from= is missing, or the first thing that is wrong.
     """
     from translate.config import complete_settings, finetune_settings
-    from translate.interop.open import open_model
     from translate.model import read_settings
     from translate.model_folder import find_model, is_reference
+    from translate.opening import open_model
 
     given = [word.partition("=")[2] for word in words if word.startswith("from=")]
     if not given or not given[-1]:
@@ -578,7 +578,7 @@ def print_learning(taken: list[str], parts: list[tuple[str, int, str]]) -> None:
 
 def print_model(checkpoint: Path) -> None:
     """What a model is, and what it was made from."""
-    from translate.interop.open import open_model
+    from translate.opening import open_model
 
     model = open_model(checkpoint)
     table = Table("", str(checkpoint), show_header=True)

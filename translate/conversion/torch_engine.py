@@ -26,8 +26,8 @@ from translate.conversion.engine import (
 from translate.conversion.inference import prepare_network
 from translate.conversion.tiles import Canvas, translate_layerwise, translate_tilewise
 from translate.errors import UserError
-from translate.interop.open import open_model
 from translate.model import Model
+from translate.opening import open_model
 from translate.pixels import denormalize, normalize
 
 Result = TypeVar("Result")

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from translate.domains import Domains
 from translate.errors import UserError
-from translate.interop.open import open_model
 from translate.methods.method import Method
 from translate.model import Lineage, Model, NoDraws
+from translate.opening import open_model
 from translate.pixels import Side
 from translate.training.checkpoint import read_state
 
