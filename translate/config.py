@@ -92,12 +92,7 @@ def compose_settings(words: Sequence[str], own: Path | None = None) -> Composed:
         if override not in chosen:
             check_key(override, config)
     config, names = _compose([*map(_text, overrides), *one_length(overrides)], own)
-    _name_output(config, names)
-    tree = _resolve(config)
-    allowed = LOCAL + own_targets(own)
-    for path, node in components(tree):
-        check_component(path, node, allowed)
-    return Composed(to_settings(tree), tree, allowed)
+    return _checked(config, names, own)
 
 
 def finetune_settings(model: Mapping[str, Any], words: Sequence[str], own: Path | None = None) -> Composed:
@@ -127,6 +122,11 @@ def finetune_settings(model: Mapping[str, Any], words: Sequence[str], own: Path 
         OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
     for word in one_length(overrides):
         config[word.partition("=")[0]] = None
+    return _checked(config, names, own)
+
+
+def _checked(config: DictConfig, names: Mapping[str, str], own: Path | None) -> Composed:
+    """A composed configuration, resolved, with every component and type checked."""
     _name_output(config, names)
     tree = _resolve(config)
     allowed = LOCAL + own_targets(own)

@@ -15,7 +15,6 @@ from lightning_fabric import Fabric
 from translate.data.source import DataSource, Items
 from translate.errors import UserError
 from translate.memory import available_memory
-from translate.model import assemble
 from translate.signals import StopRequest
 from translate.training.average import WeightAverage
 from translate.training.loop import Job, fit
@@ -23,9 +22,9 @@ from translate.training.run import (
     count_steps,
     make_fabric,
     make_loader,
+    make_method,
     sample_batch,
     set_up,
-    settings_tree,
     what_learns,
     worker_count,
 )
@@ -160,9 +159,7 @@ def estimate(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> 
 def _time_steps(settings: Settings, data: DataSource, items: Items, fabric: Fabric, allowed: tuple[str, ...]) -> float:
     """Seconds per step, of images that have been loaded before."""
     seed_everything(settings.seed)
-    method = assemble(
-        settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
-    )
+    method = make_method(settings, data, allowed)
     networks = method.networks
     optimizers = set_up(fabric, method, networks, settings, what_learns(method, settings), allowed)
     average = None

@@ -96,9 +96,7 @@ def train(
     continues = fabric.broadcast(progress is not None)
 
     seed_everything(settings.seed)
-    method = assemble(
-        settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
-    )
+    method = make_method(settings, data, allowed)
     beginning = take_over(method, origin, settings, data, allowed) if origin else Beginning()
     learning = what_learns(method, settings)
     items = data.items(
@@ -260,6 +258,13 @@ def find_origin(settings: Settings, allowed: tuple[str, ...]) -> Origin | None:
     return read_origin(Path(finetune.checkpoint), trusted=trusted, discriminator=finetune.keep_discriminator)
 
 
+def make_method(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> Method:
+    """The method for the images of a data set, with fresh weights. Errors as `assemble`."""
+    return assemble(
+        settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
+    )
+
+
 def take_over(
     method: Method, origin: Origin, settings: Settings, data: DataSource, allowed: tuple[str, ...]
 ) -> Beginning:
@@ -302,9 +307,7 @@ def preview_learning(
     Raises:
         UserError: the model does not fit.
     """
-    method = assemble(
-        settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
-    )
+    method = make_method(settings, data, allowed)
     beginning = take_over(method, origin, settings, data, allowed)
     return beginning.lines, learning_table(method.networks, what_learns(method, settings))
 
@@ -328,9 +331,7 @@ def hold_back(
 def check_networks(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> None:
     """Raise UserError when the method cannot be built for this data or cannot take its images; costs no memory."""
     with torch.device("meta"):
-        method = assemble(
-            settings_tree(settings), source=data.source, target=data.target, domains=data.domains, allowed=allowed
-        )
+        method = make_method(settings, data, allowed)
         check_size(settings, method)
         play_once(settings, data, method)
         what_learns(method, settings)
