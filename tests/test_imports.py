@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "data": {"errors", "files", "batch", "domains", "memory", "pixels", "picture"},
     "training": {
         *("errors", "files", "batch", "memory", "pixels", "picture", "signals", "build", "model", "model_folder"),
-        *("data", "domains", "methods", "opening"),
+        *("data", "domains", "evaluation", "methods", "opening"),
     },
     "conversion": {
         *("errors", "files", "domains", "memory", "pixels", "picture", "methods", "model", "model_folder", "networks"),
@@ -47,7 +47,7 @@ ONLY_HERE = {
     "hydra": {"config.py"},
     "omegaconf": {"config.py"},
     "albumentations": {"data/augmentation.py"},
-    "lightning_fabric": {"training/run.py", "training/loop.py", "training/estimate.py"},
+    "lightning_fabric": {"training/run.py", "training/loop.py", "training/estimate.py", "training/validation.py"},
     "wandb": {"training/log.py"},
 }
 

@@ -81,11 +81,21 @@ def run_training(composed: "Composed") -> None:
         raise typer.Exit(128 + outcome.stopped_by)
     if os.environ.get("LOCAL_RANK", "0") == "0":
         from translate.model import read_domains
+        from translate.model_folder import BEST, LATEST
+        from translate.training.log import best_measurement
 
-        to = " --to all" if read_domains(outcome.folder / "model") else ""
+        folder, best = outcome.folder, best_measurement(outcome.folder)
+        to = " --to all" if read_domains(folder / LATEST) else ""
+        console.print(f"Finished: {outcome.steps} steps in {folder}.")
+        if best is not None:
+            metrics = ", ".join(f"{name} {value:.4g}" for name, value in best["metrics"].items())
+            console.print(
+                f"The best model, of step {best['step']} (validation: {metrics}), is in {folder / BEST}, the last in "
+                f"{folder / LATEST}."
+            )
         console.print(
-            f"Finished: {outcome.steps} steps in {outcome.folder}. Convert a folder with\n"
-            f"  translate convert {shlex.quote(str(outcome.folder))} INPUT OUTPUT{to}\n"
+            f"Convert a folder with{' the best' * (best is not None)}\n"
+            f"  translate convert {shlex.quote(str(folder))} INPUT OUTPUT{to}\n"
             f"or train on with more steps: steps={outcome.steps * 2}"
         )
 
@@ -350,9 +360,9 @@ def import_(
 ) -> None:
     """Make a model of another project's weights: of pix2pix, CycleGAN, StarGAN or CUT."""
     from translate.interop.checkpoint import import_reference
-    from translate.model_folder import CONFIG, WEIGHTS
+    from translate.model_folder import CONFIG, LATEST, WEIGHTS
 
-    for found in (output / CONFIG, output / WEIGHTS, output / "model" / CONFIG):
+    for found in (output / CONFIG, output / WEIGHTS, output / LATEST / CONFIG):
         if found.exists() and not (overwrite and found.parent == output):
             remedy = "another folder" if found.parent != output else "another folder, or --overwrite to replace it"
             raise UserError(f"--output {output} holds a model already ({found}): give {remedy}")
@@ -578,10 +588,11 @@ def print_learning(taken: list[str], parts: list[tuple[str, int, str]]) -> None:
 
 def print_model(checkpoint: Path) -> None:
     """What a model is, and what it was made from."""
+    from translate.model_folder import find_model, is_reference
     from translate.opening import open_model
 
     model = open_model(checkpoint)
-    table = Table("", str(checkpoint), show_header=True)
+    table = Table("", str(checkpoint if is_reference(checkpoint) else find_model(checkpoint)), show_header=True)
     table.add_row("method", type(model.method).__name__)
     network = model.method.translator()
     size = sum(parameter.numel() for parameter in network.parameters())

@@ -6,6 +6,8 @@ from pathlib import Path
 from translate.errors import UserError
 
 WEIGHTS = "model.safetensors"
+LATEST, BEST = "model", "best"
+"""The model folders in a run folder."""
 CONFIG = "config.json"
 REFERENCE_FILES = (".pth", ".pt", ".ckpt", ".safetensors")
 """How files of weights end that other programs write."""
@@ -26,7 +28,7 @@ def is_reference(checkpoint: Path) -> bool:
 
 
 def find_model(checkpoint: Path) -> Path:
-    """The model folder that `checkpoint` means: itself, or the `model` in a run folder.
+    """The model folder that `checkpoint` means: itself, or the best model of a run folder, else its latest.
 
     Raises:
         UserError: there is none.
@@ -38,10 +40,10 @@ def find_model(checkpoint: Path) -> Path:
             f"CHECKPOINT {checkpoint} is a file, and none of weights ({', '.join(REFERENCE_FILES)}) or of a network "
             "(.onnx): give a run folder or a model folder"
         )
-    for folder in (checkpoint, checkpoint / "model"):
+    for folder in (checkpoint, checkpoint / BEST, checkpoint / LATEST):
         if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
             return folder
     raise UserError(
-        f"CHECKPOINT {checkpoint} holds no model: a run folder has model/{WEIGHTS} once it has saved for the first "
+        f"CHECKPOINT {checkpoint} holds no model: a run folder has {LATEST}/{WEIGHTS} once it has saved for the first "
         f"time, a model folder has {WEIGHTS} and {CONFIG}"
     )

@@ -17,6 +17,7 @@ SAME = [
     "precision=64",
     "schedule=constant",
     "log_every=1",
+    "data.validation_fraction=0.4",
     "generator.norm=instance",
     "generator.num_downs=2",
     "discriminator.norm=instance",
@@ -69,6 +70,8 @@ def test_two_processes_give_the_losses_of_one_with_the_joint_batch_also_after_a_
     first, second = (load_file(run / "model" / "model.safetensors") for run in (alone, two))
     for name, tensor in first.items():
         assert (tensor - second[name]).abs().max() < 1e-9, name
+    ours, one = (read_metrics(run / "validation.jsonl")[-1] for run in (two, alone))
+    assert ours["metrics"] == pytest.approx(one["metrics"], rel=1e-5)
     images = [row["images"] for row in read_metrics(two / "metrics.jsonl")]
     assert images == [4 * (step + 1) for step in range(STEPS)]
 

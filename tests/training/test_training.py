@@ -57,6 +57,7 @@ def test_a_run_folder_holds_what_it_should(tiny, command, tmp_path):
     assert done.code == 0
     run = tmp_path / "run"
     assert {path.name for path in run.iterdir()} == {
+        "best",
         "config.yaml",
         "log.txt",
         "losses.png",
@@ -64,6 +65,7 @@ def test_a_run_folder_holds_what_it_should(tiny, command, tmp_path):
         "model",
         "samples",
         "state",
+        "validation.jsonl",
     }
     rows = read_metrics(run / "metrics.jsonl")
     assert [(row["step"], row["images"]) for row in rows] == [(2, 4), (4, 8)]

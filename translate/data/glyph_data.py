@@ -113,6 +113,11 @@ class GlyphData(DataSource):
         return self.data.domains
 
     @property
+    def has_answers(self) -> bool:
+        """Whether source and target of an item show the same letter."""
+        return self.batch_type is not Labeled
+
+    @property
     def field_sides(self) -> tuple[Side | None, ...]:
         """The side that each field of a batch is of; None for a field that is no image."""
         return self.data.field_sides

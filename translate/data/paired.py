@@ -177,6 +177,11 @@ class PairedData(TwoSidedData):
         warnings = self._advise(observer, image_size) if observer and not problems else []
         return Inspection(counts, sides, sizes, problems, warnings)
 
+    @property
+    def has_answers(self) -> bool:
+        """True: even as if they were no pairs, images without augmentation stay together."""
+        return True
+
     def fingerprint(self) -> str:
         """A hash of what training sees of the data: names and order of the training pairs, and both sides."""
         names = "\n".join(pair.name for pair in self.splits["train"])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from translate.batch import DESCRIBED, BatchType
+from translate.batch import DESCRIBED, BatchType, Pair
 from translate.data.check import Facts, Inspection
 from translate.data.loading import Picture
 from translate.domains import Domains
@@ -100,6 +100,11 @@ class DataSource(ABC):
                 f"the checkpoint knows the domains {', '.join(domains.names)}, but these images have no labels: use "
                 "data=domains"
             )
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether source and target of an item without augmentation show the same: the target is the true answer."""
+        return self.batch_type is Pair
 
     @property
     def field_sides(self) -> tuple[Side | None, ...]:

@@ -126,7 +126,8 @@ def restore_state(
         for name, module in average.averages.items():
             module.load_state_dict(state["average"][name])
     for name, memory in memories.items():
-        memory.load_state_dict(state["memories"][name])
+        if name in state["memories"]:  # validation may have been off until now
+            memory.load_state_dict(state["memories"][name])
     return int(state["step"])
 
 

@@ -118,6 +118,9 @@ class Stopwatch:
     def metrics(self, row: Mapping[str, Any]) -> None:
         """Nothing: the losses of a few steps say little."""
 
+    def validation(self, step: int, values: Mapping[str, float], *, is_best: bool) -> None:
+        """Nothing: the model is not measured."""
+
 
 def estimate(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> Estimate:
     """Train a few steps and measure them, but for the first, which prepares much; `data` has been inspected.
@@ -177,6 +180,7 @@ def _time_steps(settings: Settings, data: DataSource, items: Items, fabric: Fabr
         optimizers=optimizers,
         average=average,
         restraint=None,
+        validation=None,
         loader=list(make_loader(fabric, here, items, settings, 0, steps)),
         sides=data.field_sides,
         sample=sample_batch(data, settings),
@@ -186,7 +190,7 @@ def _time_steps(settings: Settings, data: DataSource, items: Items, fabric: Fabr
         step=0,
         total_steps=steps,
     )
-    fit(job, stopwatch, StopRequest(), save=lambda step: None, show=lambda step, columns: None)
+    fit(job, stopwatch, StopRequest(), save=lambda step: None, show=lambda step, columns: None, keep=lambda step: None)
     return (stopwatch.times[-1] - stopwatch.times[0]) / (steps - 1)
 
 

@@ -19,6 +19,7 @@ from translate.files import write_text
 from translate.training.settings import Wandb
 
 METRICS = "metrics.jsonl"
+VALIDATION = "validation.jsonl"
 
 
 class Meter:
@@ -78,6 +79,9 @@ class Log(Protocol):
     def metrics(self, row: Mapping[str, Any]) -> None:
         """What a log interval has come to."""
 
+    def validation(self, step: int, values: Mapping[str, float], *, is_best: bool) -> None:
+        """How good the model is on held-out images."""
+
 
 class RunLog:
     """The voice of a run. A context manager; on processes other than the first it is silent and writes nothing."""
@@ -93,7 +97,8 @@ class RunLog:
         self.progress: Progress | None = None
         self.tracker: Any = None
         if is_first:
-            _truncate_metrics(folder / METRICS, step)
+            for name in (METRICS, VALIDATION):
+                _truncate(folder / name, step)
             self.tracker = _start_wandb(folder, wandb, settings)
         if is_first and self.console.is_terminal:
             self.progress = Progress(
@@ -152,6 +157,17 @@ class RunLog:
             scalars |= {name: value for name, value in row.items() if name != "losses"}
             self._track(lambda: self.tracker.log(scalars, step=row["step"]))
 
+    def validation(self, step: int, values: Mapping[str, float], *, is_best: bool) -> None:
+        """One line of validation.jsonl, one on the terminal, and wandb."""
+        if not self.is_first:
+            return
+        with (self.folder / VALIDATION).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "is_best": is_best, "metrics": values}) + "\n")
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self.say(f"validation at step {step}: {shown}{'  (best so far)' * is_best}")
+        if self.tracker is not None:
+            self._track(lambda: self.tracker.log({f"validation/{name}": values[name] for name in values}, step=step))
+
     def picture(self, name: str, picture: np.ndarray, step: int) -> None:
         """A picture (8-bit RGB) for wandb."""
         if self.tracker is not None:
@@ -168,7 +184,7 @@ class RunLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last line that was cut off by a crash is left out."""
+    """The lines of a metrics.jsonl or validation.jsonl; a last line that was cut off by a crash is left out."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
@@ -178,10 +194,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _truncate_metrics(path: Path, step: int) -> None:
+def best_measurement(folder: Path) -> dict[str, Any] | None:
+    """The line of a run's validation.jsonl that tells of its best model; None without one."""
+    return next((row for row in reversed(read_metrics(folder / VALIDATION)) if row["is_best"]), None)
+
+
+def _truncate(path: Path, step: int) -> None:
     """Drop the lines after `step`: an interrupted run goes back to its last save and writes them again."""
-    rows = [row for row in read_metrics(path) if row["step"] <= step]
-    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    if path.is_file():
+        rows = [row for row in read_metrics(path) if row["step"] <= step]
+        write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _start_wandb(folder: Path, wandb_settings: Wandb, settings: Mapping[str, Any]) -> Any:

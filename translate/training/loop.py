@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from translate.training.log import Log, Meter
 from translate.training.restraint import Restraint
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
+from translate.training.validation import Validation
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Job:
         optimizers: one per player, set up by Fabric.
         average: averaged weights, or None.
         restraint: what holds a fine-tuned model back, or None.
+        validation: what measures the model on held-out images, or None.
         loader: batches from `step` on to `total_steps`.
         sides: what each field of a batch looks like; None for a field that is no image.
         sample: a fixed batch to look at.
@@ -48,6 +51,7 @@ class Job:
     optimizers: Mapping[str, torch.optim.Optimizer]
     average: WeightAverage | None
     restraint: Restraint | None
+    validation: Validation | None
     loader: Iterable[Any]
     sides: tuple[Side | None, ...]
     sample: Any
@@ -72,11 +76,13 @@ def fit(
     *,
     save: Callable[[int], None],
     show: Callable[[int, Mapping[str, torch.Tensor]], None],
+    keep: Callable[[int], None],
 ) -> int:
     """Train to the last step, or to the first one after which `stop` is set; returns the steps done.
 
-    `save(step)` writes the model and the state; `show(step, columns)` the sample grid. Losses stay on the device
-    between two log intervals, so no step waits for it.
+    It ends too where the patience of the validation does. `save(step)` writes the model and the state, `show(step,
+    columns)` the sample grid, `keep(step)` the best model. Losses stay on the device between two log intervals, so no
+    step waits for it.
 
     Raises:
         DivergenceError: at the next reading of the losses; nothing is saved after it.
@@ -119,13 +125,21 @@ def fit(
         meter.add_images(len(batch[0]) * fabric.world_size, waited)
         log.advance(step)
         is_last = step == job.total_steps or agreed(fabric, step, bool(stop))
-        if is_last or step % settings.save_every == 0 or step % settings.log_every == 0:
+        is_measured = job.validation is not None and (step == job.total_steps or step % measure_every(settings) == 0)
+        if is_last or is_measured or step % settings.save_every == 0 or step % settings.log_every == 0:
             require_finite(step, meter.losses())
         if is_last or step % settings.log_every == 0:
             images = step * settings.batch_size * fabric.world_size
             epoch = round(images / job.epoch_size, 3)
             row = {"step": step, "images": images, "epoch": epoch, "learning_rate_factor": factor} | meter.read()
             log.metrics(row | {name: round(float(value), 6) for name, value in method.signals().items()})
+        if job.validation is not None and is_measured:
+            values = measure(job, job.validation)
+            is_best = job.validation.remember(values, step)
+            log.validation(step, values, is_best=is_best)
+            if is_best:
+                keep(step)
+            is_last = is_last or job.validation.is_over
         if is_last or step % settings.save_every == 0:
             save(step)
         if is_last or step % settings.sample_every == 0:
@@ -166,15 +180,28 @@ def to_networks(fabric: Fabric, batch: Any, sides: tuple[Side | None, ...], sett
 
 def sample_columns(job: Job) -> dict[str, torch.Tensor]:
     """What the present model makes of the fixed sample batch."""
-    settings = job.settings
-    batch = to_networks(job.fabric, job.sample, job.sides, settings)
-    with (
-        torch.no_grad(),
-        translating(
-            job.method, job.translators, norm=settings.norm_at_test, dropout=settings.dropout_at_test
-        ) as method,
-    ):
+    batch = to_networks(job.fabric, job.sample, job.sides, job.settings)
+    with torch.no_grad(), present_model(job) as method:
         return method.show(batch)
+
+
+def measure(job: Job, validation: Validation) -> dict[str, float]:
+    """How good the present model is on the held-out images."""
+    with present_model(job) as method:
+        return validation.measure(
+            method, job.fabric, lambda batch: to_networks(job.fabric, batch, job.sides, job.settings)
+        )
+
+
+def present_model(job: Job) -> AbstractContextManager[Method]:
+    """The method for as long as it translates, with the networks that would be saved now."""
+    settings = job.settings
+    return translating(job.method, job.translators, norm=settings.norm_at_test, dropout=settings.dropout_at_test)
+
+
+def measure_every(settings: Settings) -> int:
+    """Steps between two measurements of a validation that is on."""
+    return settings.validation.every or settings.save_every
 
 
 def agreed(fabric: Fabric, step: int, stop: bool) -> bool:

@@ -28,6 +28,7 @@ from translate.domains import Domains
 from translate.errors import DivergenceError, UserError
 from translate.methods.method import Method, Step
 from translate.model import Lineage, assemble, read_domains, read_lineage, write_model
+from translate.model_folder import BEST, LATEST
 from translate.picture import tensor_grid
 from translate.pixels import Side
 from translate.signals import ignore_signals, stop_on_signal
@@ -35,13 +36,14 @@ from translate.training.average import WeightAverage
 from translate.training.begin import Beginning, Origin, begin, read_origin
 from translate.training.checkpoint import model_tensors, read_progress, restore_state, save_state
 from translate.training.curves import draw_curves
-from translate.training.log import METRICS, RunLog
+from translate.training.log import RunLog
 from translate.training.loop import Job, fit, require_finite
 from translate.training.parts import Learning, choose_learning, learning_table
 from translate.training.restraint import Restraint
 from translate.training.run_folder import open_run, write_config
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
+from translate.training.validation import open_validation
 
 NEW_DISCRIMINATOR = 200
 """Steps in which a new discriminator learns alone, unless told otherwise."""
@@ -88,9 +90,10 @@ def train(
     inspection.raise_problems()
     lineage: Lineage = ()
     if settings.finetune.checkpoint is not None:  # of a run that goes on, its own model knows what it began with
-        data.know(origin.model.domains if origin else read_domains(folder / "model"))
-        lineage = origin.lineage if origin else read_lineage(folder / "model")
+        data.know(origin.model.domains if origin else read_domains(folder / LATEST))
+        lineage = origin.lineage if origin else read_lineage(folder / LATEST)
     check_networks(settings, data, allowed)
+    validation = open_validation(data, settings, is_reversible=method_type(settings, allowed).is_reversible)
     fabric = make_fabric(settings)
     is_first = fabric.global_rank == 0
     continues = fabric.broadcast(progress is not None)
@@ -110,6 +113,8 @@ def train(
     if settings.finetune.checkpoint is not None:
         restraint = hold_back(method, networks, settings, learning, beginning).to(fabric.device)
         memories["restraint"] = restraint
+    if validation is not None:
+        memories["validation"] = validation
     average = None
     if settings.average_decay:
         average = WeightAverage({name: networks[name] for name in method.translators}, settings.average_decay)
@@ -124,6 +129,8 @@ def train(
     step = restore_state(folder, **saved) if continues else 0
     if step >= total_steps:
         return Outcome(folder, step, total_steps, None)
+    if validation is not None:
+        validation.go_on()
     job = Job(
         fabric=fabric,
         method=method,
@@ -131,6 +138,7 @@ def train(
         optimizers=optimizers,
         average=average,
         restraint=restraint,
+        validation=validation,
         loader=make_loader(fabric, data, items, settings, step, total_steps),
         sides=data.field_sides,
         sample=sample_batch(data, settings),
@@ -141,12 +149,11 @@ def train(
         total_steps=total_steps,
     )
 
-    def save(step: int) -> None:
+    def write(name: str, step: int) -> None:
         require_finite(step, networks=networks)
-        # The model first: whatever step the state names, its model has been written.
         if is_first:
             write_model(
-                folder / "model",
+                folder / name,
                 model_tensors(job.translators),
                 settings=tree,
                 source=data.source,
@@ -156,8 +163,17 @@ def train(
                 version=__version__,
                 lineage=lineage,
             )
-            save_state(folder, step=step, total_steps=total_steps, length=length, **saved)
+
+    def save(step: int) -> None:
+        write(LATEST, step)  # first: whatever step the state names, its model has been written
+        if is_first:
+            is_over = validation is not None and validation.is_over
+            end = step if is_over else total_steps
+            save_state(folder, step=step, total_steps=end, length=length, **saved)
         fabric.barrier()
+
+    def keep(step: int) -> None:
+        write(BEST, step)
 
     if is_first:
         for leftover in folder.rglob(".*.partial-*"):  # of a process that was killed while it saved
@@ -181,7 +197,12 @@ def train(
                 log.picture("samples", picture, step)
 
         try:
-            steps = fit(job, log, stop, save=save, show=show)
+            steps = fit(job, log, stop, save=save, show=show, keep=keep)
+            if validation is not None and validation.is_over:
+                log.say(
+                    f"Ended at step {steps}: {validation.metric} has not become better since step "
+                    f"{int(validation.best_step)} (validation.patience={validation.patience})"
+                )
         except DivergenceError as error:
             log.say(str(error))
             raise
@@ -195,7 +216,7 @@ def train(
                 f"{settings.image_size}: lower one of them, generator.width or discriminator.width, in another output="
             ) from error
         if is_first:
-            draw_curves(folder / METRICS, folder / "losses.png")
+            draw_curves(folder)
     return Outcome(folder, steps, total_steps, stop.signal if steps < total_steps else None)
 
 
@@ -233,12 +254,17 @@ def look_at_data(
     Raises:
         UserError: it cannot give what the method trains on, or there is nothing to look at.
     """
+    data: DataSource = build(settings.data, allowed)
+    data.arrange(method_type(settings, allowed).batch_type)
+    return data, data.inspect(settings.image_size, progress, advise=advise)
+
+
+def method_type(settings: Settings, allowed: tuple[str, ...]) -> type[Method]:
+    """The class of the method."""
     method = resolve(settings.method["_target_"], allowed)
     assert isinstance(method, type)
     assert issubclass(method, Method)
-    data: DataSource = build(settings.data, allowed)
-    data.arrange(method.batch_type)
-    return data, data.inspect(settings.image_size, progress, advise=advise)
+    return method
 
 
 def find_origin(settings: Settings, allowed: tuple[str, ...]) -> Origin | None:

@@ -9,7 +9,7 @@ import yaml
 
 from translate.errors import UserError
 from translate.files import write_text
-from translate.model_folder import WEIGHTS
+from translate.model_folder import LATEST, WEIGHTS
 from translate.training.checkpoint import STATE
 
 CONFIG = "config.yaml"
@@ -29,6 +29,8 @@ MAY_CHANGE = frozenset(
         "sample_every",
         "sample_images",
         "save_every",
+        "validation.every",
+        "validation.patience",
         "wandb.mode",
         "wandb.project",
         "wandb.name",
@@ -62,7 +64,7 @@ def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str, is_first: bo
                 f"output={folder} holds files that are no run ({', '.join(foreign[:3])}): give an empty folder"
             )
         return None
-    has_state, has_model = (folder / STATE).is_file(), (folder / "model" / WEIGHTS).is_file()
+    has_state, has_model = (folder / STATE).is_file(), (folder / LATEST / WEIGHTS).is_file()
     if resume == "never" or (has_model and not has_state):
         if is_first:
             move_aside(folder)

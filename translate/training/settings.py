@@ -1,6 +1,6 @@
 """The schema of a training configuration: every key of conf/train.yaml, with its type."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 Component = dict[str, Any]
@@ -31,6 +31,18 @@ class Finetune:
     rates: dict[str, float]
     channels: Literal["average", "copy", "fresh"]
     distance_weight: float
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """How a model is measured while it trains; see conf/train.yaml."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    every: int | None = None
+    images: int = 64
+    metric: str | None = None
+    patience: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,4 +82,6 @@ class Settings:
     save_every: int
     finetune: Finetune
     wandb: Wandb
-    discriminator_augmentation: Component | None = None  # runs of earlier versions have no such key
+    # Runs of earlier versions have no such keys.
+    discriminator_augmentation: Component | None = None
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
