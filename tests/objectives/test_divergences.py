@@ -32,13 +32,10 @@ def at(function, value):
 @every
 def test_the_formula_that_is_shown_is_the_function(name):
     ratios = line(0.1, 5, 50)
-    names = {
-        "log": torch.log,
-        "sqrt": torch.sqrt,
-        "pi": WEIGHT,
-        "alpha": float(name.split("_")[-1] if "a_" in name else 0),
-    }
-    shown = eval(ALL[name].formula.replace("^", "**"), names | {"u": ratios})
+    names = {"u": ratios, "log": torch.log, "sqrt": torch.sqrt, "pi": WEIGHT}
+    if name.startswith("alpha_"):
+        names["alpha"] = float(name.removeprefix("alpha_"))
+    shown = eval(ALL[name].formula.replace("^", "**"), names)
     torch.testing.assert_close(ALL[name].function(ratios), shown)
 
 

@@ -19,8 +19,8 @@ def fgan(
 
     Args:
         divergence: which one; between the real distribution P and the generated Q.
-        generator_loss: `saddle_point` is -f*(T), the same bound that the discriminator raises, lowered; it vanishes
-            where fakes are recognised with certainty. `practical` is -T (section 3.2).
+        generator_loss: `saddle_point` is -f*(T): the generator lowers the bound that the discriminator raises. For most
+            divergences its gradient vanishes once the discriminator is sure. `practical` is -T (section 3.2).
         pi: weight of the real distribution in jensen_shannon_weighted, between 0 and 1.
         alpha: the order of alpha, any number but 0 and 1.
 
