@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+from translate.errors import UserError
+
 Loss = Callable[[Tensor], Tensor]
 
 
@@ -44,13 +46,43 @@ def nonsaturating() -> AdversarialObjective:
     )
 
 
-def lsgan() -> AdversarialObjective:
-    """Least squares, Mao et al. 2017, equation 9: real (D - 1)^2, fake D^2, generator (D - 1)^2."""
+def minimax() -> AdversarialObjective:
+    """Goodfellow et al. 2014, equation 1: both players on one value, which the generator lowers.
+
+    With D = sigmoid(logit): real -log D, fake -log(1 - D), generator log(1 - D), whose gradient vanishes where the
+    discriminator recognises fakes with certainty (section 3): `nonsaturating` is what is trained with.
+    """
     return AdversarialObjective(
-        real=lambda logits: (logits - 1).square().mean(),
-        fake=lambda logits: logits.square().mean(),
-        generator=lambda logits: (logits - 1).square().mean(),
-        middle=0.5,
+        real=lambda logits: softplus(-logits).mean(),
+        fake=lambda logits: softplus(logits).mean(),
+        generator=lambda logits: -softplus(logits).mean(),
+    )
+
+
+def lsgan(*, fake_label: float = 0.0, real_label: float = 1.0, generator_label: float = 1.0) -> AdversarialObjective:
+    """Least squares, Mao et al. 2017, equation 2: real (D - b)^2, fake (D - a)^2, generator (D - c)^2.
+
+    Without the paper's factor 1/2. The defaults are its equation 9. Where b - c = 1 and b - a = 2, as with a = -1,
+    b = 1, c = 0 (equation 8), the generator minimises a Pearson chi-squared divergence, that of P + Q from 2 Q.
+
+    Args:
+        fake_label: a, what the discriminator answers to generated images.
+        real_label: b, what it answers to real ones.
+        generator_label: c, what the generator wants it to answer to generated ones.
+
+    Raises:
+        UserError: `fake_label` is not the smallest.
+    """
+    if not fake_label < min(real_label, generator_label):
+        raise UserError(
+            f"objective.fake_label={fake_label} must be less than objective.real_label={real_label} and "
+            f"objective.generator_label={generator_label}, as in 0, 1, 1 or -1, 1, 0"
+        )
+    return AdversarialObjective(
+        real=lambda logits: (logits - real_label).square().mean(),
+        fake=lambda logits: (logits - fake_label).square().mean(),
+        generator=lambda logits: (logits - generator_label).square().mean(),
+        middle=(fake_label + real_label) / 2,
     )
 
 
