@@ -1,5 +1,6 @@
 """Fine-tuning from the command line: what is frozen stays, what is new warms up, an interruption changes nothing."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from translate.model import read_model
 from translate.training.checkpoint import read_state
+from translate.training.log import RunLog
 from translate.training.parts import choose_learning, learning_table, select
 from translate.training.restraint import Restraint
 
@@ -133,20 +135,41 @@ def test_a_model_folder_alone_is_enough(trained, finetune, tmp_path: Path) -> No
 # --- interrupted ---
 
 
-def test_an_interrupted_fine_tuning_ends_with_the_weights_of_an_unbroken_one(trained, finetune, tmp_path: Path) -> None:
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let a run be asked to stop once it has done so many steps."""
+    advance = RunLog.advance
+
+    def plan(step: int) -> None:
+        def stopping(log: RunLog, done: int) -> None:
+            advance(log, done)
+            if done == step:
+                signal.raise_signal(signal.SIGTERM)
+
+        monkeypatch.setattr(RunLog, "advance", stopping)
+
+    return plan
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["finetune.keep_discriminator=false", "finetune.warmup=2", "finetune.distance_weight=0.1"],
+        ["finetune.freeze_norm=true", "norm_at_test=image", "sample_every=1"],
+    ],
+)
+def test_an_interrupted_fine_tuning_ends_with_the_weights_of_an_unbroken_one(
+    trained, finetune, stop_after, tmp_path: Path, words: Words
+) -> None:
     before = trained()
-    words = [
-        "finetune.keep_discriminator=false",
-        "finetune.warmup=2",
-        "finetune.distance_weight=0.1",
-        "schedule=constant",
-    ]
     assert finetune("steps=5", *words, name="whole").code == 0
-    assert finetune("steps=1", *words).code == 0
+    stop_after(1)
+    assert finetune("steps=5", *words).code == 128 + signal.SIGTERM
     before.rename(tmp_path / "gone")  # to go on, nothing is needed but the run itself
     (tmp_path / "old").mkdir()
     (tmp_path / "gone" / "model").rename(tmp_path / "old" / "model")
-    assert finetune("steps=3", *words).code == 0
+    stop_after(3)
+    assert finetune("steps=5", *words).code == 128 + signal.SIGTERM
     assert finetune("steps=5", *words).code == 0
     assert changed(networks_of(tmp_path / "whole"), networks_of(tmp_path / "new")) == set()
     ends = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "new")]
