@@ -12,9 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from translate.model import read_model
+from translate.networks.resnet import ResNet
+from translate.networks.unet import UNet
 from translate.training.checkpoint import read_state
 from translate.training.log import RunLog
-from translate.training.parts import choose_learning, learning_table, select
+from translate.training.parts import Learning, choose_learning, learning_table, select
 from translate.training.restraint import Restraint
 
 Words = list[str]
@@ -250,7 +252,12 @@ def test_words_name_parts(word: str, expected: set[str]) -> None:
 
 def test_the_table_says_what_learns() -> None:
     learning = choose_learning(
-        NETWORKS, ["generator_forward"], freeze=["encoder"], freeze_norm=False, rates={"generator_backward": 0.5}
+        NETWORKS,
+        ["generator_forward"],
+        {"generators": ["generator_forward"]},
+        freeze=["encoder"],
+        freeze_norm=False,
+        rates={"generator_backward": 0.5},
     )
     assert learning_table(NETWORKS, learning) == [
         ("generator_forward.encoder_1", 1, "frozen"),
@@ -260,6 +267,43 @@ def test_the_table_says_what_learns() -> None:
         ("discriminator.weight", 3, "learns"),
         ("discriminator.bias", 1, "learns"),
     ]
+
+
+def freeze_norms(generator: nn.Module) -> Learning:
+    return choose_learning(
+        {"generator": generator},
+        ["generator"],
+        {"generator": ["generator"]},
+        freeze=[],
+        freeze_norm=True,
+        rates={},
+    )
+
+
+def test_frozen_norms_stay_so_where_several_gpus_put_others_in_their_place() -> None:
+    generator = UNet(in_channels=3, out_channels=3, num_downs=3, width=2)
+    learning = freeze_norms(generator)
+    nn.SyncBatchNorm.convert_sync_batchnorm(generator)
+    restraint = Restraint(
+        {"generator": generator},
+        ["generator"],
+        {"generator": ["generator"]},
+        warmup=0,
+        distance_weight=0,
+        fixed=learning.fixed,
+    )
+    generator.train()
+    restraint.prepare()
+    norms = [layer for layer in generator.modules() if isinstance(layer, nn.SyncBatchNorm)]
+    assert [norm.training for norm in norms] == [False] * len(learning.fixed)
+    assert generator.training
+
+
+def test_norms_that_labels_steer_are_frozen_too() -> None:
+    generator = ResNet(in_channels=3, out_channels=3, num_domains=2, num_blocks=1, width=2)
+    steered = {f"generator.{name}" for name, _ in generator.named_parameters() if name.endswith(("scale", "shift"))}
+    assert freeze_norms(generator).frozen == steered
+    assert len(steered) == 2 * 7
 
 
 def test_check_shows_what_is_taken_over_and_what_learns(trained, command, tiny, tmp_path: Path) -> None:
@@ -276,12 +320,20 @@ def test_check_shows_what_is_taken_over_and_what_learns(trained, command, tiny, 
 # --- mistakes ---
 
 
+def test_check_refuses_what_fine_tuning_would(trained, command, tiny, tmp_path: Path) -> None:
+    old, root = trained(), next(word for word in tiny if word.startswith("data.root="))
+    done = command("check", f"from={old}", root, "finetune.freeze=[generator]", f"output={tmp_path / 'new'}")
+    assert done.code == 2
+    assert "finetune.freeze=['generator'] leaves nothing of generator to learn" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["finetune.freeze=[encodr]"], "no part is called 'encodr' (did you mean encoder?)"),
         (["finetune.rates={encoder: 0}"], "finetune.rates.encoder=0.0 must be more than 0"),
         (["finetune.freeze=[generator]"], "leaves nothing of generator to learn"),
+        (["finetune.freeze_norm=true"], "finetune.freeze_norm=true: no normalisation of generator learns"),
         (["finetune.warmup=-1"], "finetune.warmup=-1 must be at least 0"),
         (["finetune.distance_weight=-1"], "finetune.distance_weight=-1.0 must be at least 0"),
         (["generator.width=4"], "does not fit the generator"),
@@ -296,7 +348,7 @@ def test_check_shows_what_is_taken_over_and_what_learns(trained, command, tiny, 
 def test_mistakes_are_named_and_nothing_is_written(
     trained, finetune, tmp_path: Path, words: Words, message: str
 ) -> None:
-    trained()
+    trained(*(["pix2pix", "generator.norm=instance"] if "freeze_norm" in words[0] else []))
     if "cyclegan" in words[0]:  # whose second generator would be the first one's
         words = [*words, "generator=resnet_6blocks", "discriminator.num_layers=1"]
     done = finetune("steps=1", *words)

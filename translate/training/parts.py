@@ -9,9 +9,10 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from translate.errors import UserError
+from translate.networks.layers import ConditionalNorm
 
 Names = frozenset[str]
-"""Parameters, each as `network.name`."""
+"""Parameters or layers, each as `network.name`."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,12 @@ class Learning:
     Attributes:
         frozen: parameters that stay as they are.
         rates: factors on the learning rate that are not 1, by parameter.
-        fixed: normalisation layers whose statistics stay too.
+        fixed: normalisation layers whose statistics stay too, by name: preparing for several GPUs puts others in place.
     """
 
     frozen: Names
     rates: Mapping[str, float]
-    fixed: Sequence[nn.Module]
+    fixed: Names
 
     def rate(self, parameter: str) -> float:
         """The factor on a parameter's learning rate; 0 if it is frozen."""
@@ -35,7 +36,8 @@ class Learning:
 
 def choose_learning(
     networks: Mapping[str, nn.Module],
-    translators: Sequence[str],
+    generators: Sequence[str],
+    players: Mapping[str, Sequence[str]],
     *,
     freeze: Sequence[str],
     freeze_norm: bool,
@@ -43,23 +45,39 @@ def choose_learning(
 ) -> Learning:
     """What learns of networks as the settings `finetune.freeze`, `freeze_norm` and `rates` say; see `select`.
 
+    `players` have the networks that each of them moves.
+
     Raises:
-        UserError: a word that names no part, or a rate that is none.
+        UserError: a word that names no part, no norm to freeze, a rate that is none, or a player without anything to
+            learn.
     """
-    frozen = set(select("finetune.freeze", freeze, networks, translators))
-    fixed: list[nn.Module] = []
-    if freeze_norm:
-        for name in translators:
-            for path, layer in networks[name].named_modules():
-                if isinstance(layer, nn.modules.batchnorm._NormBase | nn.GroupNorm):
-                    fixed.append(layer)
-                    frozen |= {f"{name}.{path}.{parameter}" for parameter, _ in layer.named_parameters(recurse=False)}
+    frozen = set(select("finetune.freeze", freeze, networks, generators))
+    norms = _norms(networks, generators) if freeze_norm else {}
+    if freeze_norm and not norms:
+        raise UserError(
+            f"finetune.freeze_norm=true: no normalisation of {', '.join(generators)} learns or keeps statistics; leave "
+            "it out"
+        )
+    frozen.update(*norms.values())
+    for names in players.values():
+        if all(f"{name}.{key}" in frozen for name in names for key, _ in networks[name].named_parameters()):
+            raise UserError(f"finetune.freeze={list(freeze)} leaves nothing of {', '.join(names)} to learn")
     factors: dict[str, float] = {}
     for word, rate in rates.items():
         if not rate > 0:
             raise UserError(f"finetune.rates.{word}={rate} must be more than 0; finetune.freeze=[{word}] lets it stay")
-        factors |= dict.fromkeys(select("finetune.rates", [word], networks, translators), rate)
-    return Learning(frozenset(frozen), factors, fixed)
+        factors |= dict.fromkeys(select("finetune.rates", [word], networks, generators), rate)
+    return Learning(frozenset(frozen), factors, frozenset(norms))
+
+
+def _norms(networks: Mapping[str, nn.Module], names: Iterable[str]) -> dict[str, Names]:
+    """The normalisation layers with a state in the networks called `names`, with the parameters of each."""
+    return {
+        f"{name}.{path}": frozenset(f"{name}.{path}.{key}" for key, _ in layer.named_parameters(recurse=False))
+        for name in names
+        for path, layer in networks[name].named_modules()
+        if isinstance(layer, nn.modules.batchnorm._NormBase | nn.GroupNorm | ConditionalNorm) and layer.state_dict()
+    }
 
 
 def learning_table(networks: Mapping[str, nn.Module], learning: Learning) -> list[tuple[str, int, str]]:

@@ -1,6 +1,6 @@
 """What holds a fine-tuned model near to what it began as."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ class Restraint(nn.Module):
             mislead them.
         distance_weight: weight of the squared distance of their weights from the first ones (L2-SP, Li et al. 2018,
             equation 2 with alpha = 2 * distance_weight); 0 is off.
-        fixed: normalisation layers whose statistics stay.
+        fixed: normalisation layers whose statistics stay, each as `network.name`.
     """
 
     warmup: Tensor
@@ -30,12 +30,13 @@ class Restraint(nn.Module):
         *,
         warmup: int,
         distance_weight: float,
-        fixed: Sequence[nn.Module],
+        fixed: Iterable[str],
     ) -> None:
         super().__init__()
         self.register_buffer("warmup", torch.tensor(warmup))
         self.distance_weight = distance_weight
-        self._fixed = list(fixed)  # in a list they are no child modules
+        # In a list they are no child modules.
+        self._fixed = [networks[name].get_submodule(path) for name, _, path in (each.partition(".") for each in fixed)]
         self._last = 0
         self._held: dict[str, list[nn.Parameter]] = {}
         for player, names in players.items():

@@ -318,7 +318,8 @@ def what_learns(method: Method, settings: Settings) -> Learning:
     """Which parts of the networks learn. Errors as `choose_learning`."""
     return choose_learning(
         method.networks,
-        method.translators,
+        method.generators,
+        method.players,
         freeze=settings.finetune.freeze,
         freeze_norm=settings.finetune.freeze_norm,
         rates=settings.finetune.rates,
@@ -450,11 +451,7 @@ def set_up(
     learning: Learning,
     allowed: tuple[str, ...],
 ) -> dict[str, torch.optim.Optimizer]:
-    """Move networks and memories to the device, wrap networks for it, and make one optimiser per player of what learns.
-
-    Raises:
-        UserError: nothing is left for a player to learn.
-    """
+    """Move networks and memories to the device, wrap networks for it, make an optimiser per player of what learns."""
     for name, network in networks.items():
         for key, parameter in network.named_parameters():
             parameter.requires_grad_(f"{name}.{key}" not in learning.frozen)
@@ -474,8 +471,6 @@ def set_up(
             for key, parameter in networks[name].named_parameters():
                 if parameter.requires_grad:
                     by_rate.setdefault(learning.rate(f"{name}.{key}"), []).append(parameter)
-        if not by_rate:
-            raise UserError(f"finetune.freeze={settings.finetune.freeze} leaves nothing of {', '.join(names)} to learn")
         groups = [{"params": parameters} for parameters in by_rate.values()]
         optimizer: torch.optim.Optimizer = build(settings.optimizer, allowed, params=groups)
         for group, rate in zip(optimizer.param_groups, by_rate, strict=True):
