@@ -509,7 +509,9 @@ def compose_finetuning(words: list[str], config_dir: Path | None) -> "Composed":
 
     given = [word.partition("=")[2] for word in words if word.startswith("from=")]
     if not given or not given[-1]:
-        raise UserError("from= is missing: give the run or model folder to go on from, from=CHECKPOINT")
+        raise UserError(
+            "from= is missing: give the run, model folder or file of weights to go on from, from=CHECKPOINT"
+        )
     checkpoint = Path(given[-1]).expanduser().absolute()
     if is_reference(checkpoint):
         settings = complete_settings(open_model(checkpoint).settings)

@@ -37,7 +37,8 @@ class Model:
     """A method rebuilt for translation, in evaluation mode on the CPU, and what it was made from.
 
     `fingerprint` is a digest of the files it was read from; `lineage` what it was made from, empty for a model that
-    was trained from the start.
+    was trained from the start; `report` a line each on what was found, dropped or filled in where the files are another
+    project's.
     """
 
     method: Method
@@ -48,6 +49,7 @@ class Model:
     steps: int
     fingerprint: str = ""
     lineage: Lineage = ()
+    report: Sequence[str] = ()
 
     def apply_test_behaviour(self) -> None:
         """Put the networks that translate into evaluation mode as `settings` say."""

@@ -61,7 +61,7 @@ def origin_of(
     method: Method, source: int = 3, target: int = 3, known: Domains | None = None, *, whole: bool = True
 ) -> Origin:
     """A checkpoint of a method, with its discriminators if it is `whole`."""
-    others = {name: network.state_dict() for name, network in method.networks.items() if name not in method.translators}
+    others = {name: network.state_dict() for name, network in method.networks.items() if name not in method.generators}
     model = Model(method, side(source), side(target), known, {}, 7)
     return Origin(Path("old"), model, others if whole else {})
 
@@ -249,7 +249,7 @@ def test_another_architecture_is_refused(take_over, method: str, generator: dict
 def test_another_method_is_refused_with_the_networks_there_are(take_over) -> None:
     known = domains("a", "b")
     old = make("stargan", STARGAN, known=known)
-    old.translators = ("painter",)
+    old.generators = old.translators = ("painter",)
     old.painter = nn.Identity()
     with pytest.raises(UserError, match=r"from=old has no generator: it is a StarGAN model with painter\. Leave"):
         take_over(origin_of(old, known=known, whole=False), "stargan", STARGAN, known=known)

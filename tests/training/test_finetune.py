@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from translate.model import read_model
 from translate.networks.resnet import ResNet
 from translate.networks.unet import UNet
+from translate.training.begin import read_origin
 from translate.training.checkpoint import read_state
 from translate.training.log import RunLog
 from translate.training.parts import Learning, choose_learning, learning_table, select
@@ -24,10 +25,12 @@ Words = list[str]
 
 @pytest.fixture
 def trained(command: Callable[..., Any], tiny_for: Callable[[str], Words], tmp_path: Path) -> Callable[..., Path]:
-    """A run of two steps."""
+    """A run of two steps; `words` may name another generator or discriminator."""
 
     def make(method: str = "pix2pix", *words: str) -> Path:
-        done = command("train", *tiny_for(method), "steps=2", *words, f"output={tmp_path / 'old'}")
+        others = tuple(word.partition("=")[0] for word in words if word.startswith(("generator=", "discriminator=")))
+        usual = [word for word in tiny_for(method) if not (others and word.startswith(others)) or ".width" in word]
+        done = command("train", *usual, "steps=2", *words, f"output={tmp_path / 'old'}")
         assert done.code == 0, done.err
         return tmp_path / "old"
 
@@ -36,12 +39,12 @@ def trained(command: Callable[..., Any], tiny_for: Callable[[str], Words], tmp_p
 
 @pytest.fixture
 def finetune(command: Callable[..., Any], tiny_for: Callable[[str], Words], tmp_path: Path) -> Callable[..., Any]:
-    """`translate finetune` from that run on the same images, into tmp_path/new."""
+    """`translate finetune` from that run on the same images, into tmp_path/new; `verb` may be another command."""
 
-    def run(*words: str, method: str = "pix2pix", name: str = "new") -> Any:
+    def run(*words: str, method: str = "pix2pix", name: str = "new", verb: str = "finetune") -> Any:
         root = next(word for word in tiny_for(method) if word.startswith("data.root="))
         usual = [f"from={tmp_path / 'old'}", root, "batch_size=2", "data.workers=0", "accelerator=cpu"]
-        return command("finetune", *usual, f"output={tmp_path / name}", "log_every=1", *words)
+        return command(verb, *usual, f"output={tmp_path / name}", "log_every=1", *words)
 
     return run
 
@@ -107,24 +110,84 @@ def test_parts_learn_at_their_own_rates(trained, finetune, tmp_path: Path) -> No
 # --- a new discriminator ---
 
 
-def test_the_generator_waits_for_a_new_discriminator(trained, finetune, tmp_path: Path) -> None:
+def test_the_generator_waits_for_a_new_discriminator(trained, finetune, stop_after, tmp_path: Path) -> None:
     before = networks_of(trained())
-    assert finetune("steps=3", "finetune.keep_discriminator=false", "finetune.warmup=3").code == 0
+    words = ["steps=4", "finetune.keep_discriminator=false", "finetune.warmup=3"]
+    stop_after(3)
+    assert finetune(*words).code == 128 + signal.SIGTERM
     learned = changed(before, networks_of(tmp_path / "new"))
     assert not {name for name in learned if name.startswith("generator") and name.endswith("weight")}
     assert "discriminator.model.0.weight" in learned
-    assert finetune("steps=4", "finetune.keep_discriminator=false", "finetune.warmup=3").code == 0
+    assert finetune(*words).code == 0
     learned = changed(before, networks_of(tmp_path / "new"))
     assert "generator.model.model.0.weight" in learned
 
 
-@pytest.mark.parametrize(("kept", "expected"), [("true", 0), ("false", 200)])
-def test_a_new_discriminator_warms_up_for_200_steps_unless_told_otherwise(
-    trained, finetune, tmp_path: Path, kept: str, expected: int
-) -> None:
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["finetune.keep_discriminator=false", "steps=5000"],
+            "the generator waits 200 steps for the new discriminator",
+        ),
+        (["finetune.keep_discriminator=false", "steps=50"], "the generator waits 5 steps for the new discriminator"),
+        (["finetune.warmup=7", "steps=8"], "the generator waits 7 steps for the discriminator"),
+        (["steps=5000"], None),
+    ],
+)
+def test_check_tells_how_long_the_generator_waits(trained, finetune, words: Words, expected: str | None) -> None:
     trained()
-    assert finetune("steps=1", f"finetune.keep_discriminator={kept}").code == 0
-    assert int(read_state(tmp_path / "new")["memories"]["restraint"]["warmup"]) == expected
+    done = finetune(*words, "--no-estimate", verb="check")
+    assert done.code == 0, done.err
+    assert [line for line in done.out.splitlines() if "wait" in line] == ([expected] if expected else [])
+    is_new = "finetune.keep_discriminator=false" in words
+    assert ("discriminator: new; finetune.keep_discriminator=false" in done.out.splitlines()) == is_new
+
+
+def test_a_generator_that_is_new_neither_waits_nor_is_pulled_to_its_first_weights(
+    trained, finetune, tmp_path: Path
+) -> None:
+    resnet = ["generator=resnet_6blocks", "generator.num_blocks=1", "generator.norm=instance", "generator.dropout=0"]
+    trained("pix2pix", *resnet)
+    words = ["method=cyclegan", *resnet, "generator.width=2", "discriminator.num_layers=1", "discriminator.width=2"]
+    done = finetune("steps=10", "finetune.distance_weight=0.1", *words, method="cyclegan")
+    assert done.code == 0, done.err
+    restraint = read_state(tmp_path / "new")["memories"]["restraint"]
+    assert int(restraint["warmup"]) == 0
+    pulled = restraint["generators_pulled"].tolist()
+    half = len(pulled) // 2
+    assert pulled == [True] * half + [False] * half  # there, and back
+    assert half > 0
+
+
+@pytest.fixture
+def attributes(domains: Path, tmp_path: Path) -> Words:
+    """KEY=VALUE words for images with two attributes and a discriminator that tells them."""
+    images = [path.relative_to(tmp_path) for path in sorted(domains.rglob("*.png"))]
+    rows = [f"{image},{place % 2},{place // 2 % 2}" for place, image in enumerate(images)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,Male,Young", *rows]))
+    return [f"data.root={tmp_path / 'labels.csv'}", "method.n_critic=1"]
+
+
+def test_a_discriminator_that_recognises_attributes_is_one_like_others(
+    trained, finetune, stop_after, attributes: Words, tmp_path: Path
+) -> None:
+    judge = ["discriminator=stargan", "discriminator.num_layers=2", "discriminator.width=2"]
+    old = trained("stargan", *attributes, *judge, "average_decay=0.9")
+    before = networks_of(old)
+    taken = read_origin(old).tensors("discriminator")  # as it was trained, not averaged
+    assert changed({name: before[f"discriminator.{name}"] for name in taken}, dict(taken)) == set()
+    assert read_origin(old, discriminator=False).tensors("discriminator") is None
+    words = [*attributes, "average_decay=0", "steps=2", "finetune.warmup=1"]
+    done = finetune(*words, "image_size=32", method="stargan", name="larger")
+    assert done.code == 0, done.err
+    assert "discriminator: new; conv2.weight has the shape" in (tmp_path / "larger" / "log.txt").read_text()
+    stop_after(1)
+    assert finetune(*words, method="stargan").code == 128 + signal.SIGTERM
+    averaged = load_file(old / "model" / "model.safetensors")
+    before |= {name: tensor for name, tensor in averaged.items() if name.startswith("generator")}
+    learned = changed(before, networks_of(tmp_path / "new"))
+    assert {name.partition(".")[0] for name in learned} == {"discriminator"}
 
 
 def test_a_model_folder_alone_is_enough(trained, finetune, tmp_path: Path) -> None:
@@ -132,6 +195,20 @@ def test_a_model_folder_alone_is_enough(trained, finetune, tmp_path: Path) -> No
     done = finetune(f"from={tmp_path / 'alone'}", "steps=1")
     assert done.code == 0, done.err
     assert "discriminator: new; there is none in the checkpoint" in (tmp_path / "new" / "log.txt").read_text()
+
+
+def test_what_was_dropped_from_a_file_of_another_project_is_said_first(finetune, tmp_path: Path) -> None:
+    tensors = ResNet(in_channels=3, out_channels=3, num_blocks=1, width=2).state_dict()
+    for norm, width in (("model.2", 2), ("model.5", 4)):  # as old versions of PyTorch saved them
+        tensors |= {f"{norm}.running_mean": torch.zeros(width), f"{norm}.running_var": torch.ones(width)}
+    torch.save(tensors, tmp_path / "old.pth")
+    words = ["image_size=16", "discriminator.num_layers=1", "discriminator.width=2", "--no-estimate"]
+    done = finetune(f"from={tmp_path / 'old.pth'}", *words, verb="check")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    place = next(place for place, line in enumerate(lines) if line.startswith("generator: 16 tensors"))
+    assert lines[place - 2].startswith(f"{tmp_path / 'old.pth'}: ResNet (generator): num_blocks=1, width=2")
+    assert lines[place - 1].startswith(f"{tmp_path / 'old.pth'}: dropped 4 running statistics")
 
 
 # --- interrupted ---
@@ -181,17 +258,26 @@ def test_an_interrupted_fine_tuning_ends_with_the_weights_of_an_unbroken_one(
 # --- what holds back ---
 
 
-def test_the_pull_back_is_the_gradient_of_the_squared_distance() -> None:
-    network = nn.Linear(2, 1, bias=False)
+def test_the_pull_back_is_the_gradient_of_the_squared_distance_but_for_what_is_fresh() -> None:
+    network = nn.Linear(2, 1)
     nn.init.ones_(network.weight)
     restraint = Restraint(
-        {"generator": network}, ["generator"], {"generator": ["generator"]}, warmup=0, distance_weight=0.5, fixed=[]
+        {"generator": network},
+        ["generator"],
+        {"generator": ["generator"]},
+        fresh={"generator.bias"},
+        warmup=0,
+        distance_weight=0.5,
+        fixed=[],
     )
+    restraint.prepare()
     with torch.no_grad():
         network.weight += torch.tensor([[3.0, -2.0]])
-    network.weight.grad = torch.tensor([[10.0, 10.0]])
+        network.bias += 1
+    network.weight.grad, network.bias.grad = torch.tensor([[10.0, 10.0]]), torch.tensor([10.0])
     restraint.pull("generator")
     assert network.weight.grad.tolist() == [[13.0, 8.0]]
+    assert network.bias.grad.tolist() == [10.0]
 
 
 def test_a_strong_pull_keeps_weights_near_to_where_they_began(trained, finetune, tmp_path: Path) -> None:
@@ -288,6 +374,7 @@ def test_frozen_norms_stay_so_where_several_gpus_put_others_in_their_place() -> 
         {"generator": generator},
         ["generator"],
         {"generator": ["generator"]},
+        fresh=(),
         warmup=0,
         distance_weight=0,
         fixed=learning.fixed,
@@ -335,11 +422,15 @@ def test_check_refuses_what_fine_tuning_would(trained, command, tiny, tmp_path: 
         (["finetune.freeze=[generator]"], "leaves nothing of generator to learn"),
         (["finetune.freeze_norm=true"], "finetune.freeze_norm=true: no normalisation of generator learns"),
         (["finetune.warmup=-1"], "finetune.warmup=-1 must be at least 0"),
+        (
+            ["finetune.warmup=1"],
+            "finetune.warmup=1: for so many steps no generator moves, and the run has 1: use fewer",
+        ),
         (["finetune.distance_weight=-1"], "finetune.distance_weight=-1.0 must be at least 0"),
         (["generator.width=4"], "does not fit the generator"),
         (["method=cyclegan", "method.identity_weight=0", "data=paired"], "Leave out generator="),
         (["from=nowhere"], "nowhere does not exist"),
-        (["from="], "from= is missing"),
+        (["from="], "from= is missing: give the run, model folder or file of weights to go on from"),
         (["data.root=???"], "data.root is not set"),
         (["generator.widht=3"], "generator.widht is not a setting (did you mean generator.width?)"),
         (["finetune.channels=mean"], "finetune.channels=mean"),

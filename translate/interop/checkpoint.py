@@ -35,12 +35,15 @@ class Imported:
     Attributes:
         model: it, ready to translate. Its settings are those that translating reads, and components to build it with.
         tensors: its weights, as `write_model` takes them.
-        report: a line per file on what it is and what was dropped or filled in.
     """
 
     model: Model
     tensors: dict[str, Tensor]
-    report: tuple[str, ...]
+
+    @property
+    def report(self) -> Sequence[str]:
+        """Lines on what each file is and what was dropped or filled in."""
+        return self.model.report
 
 
 def read_reference(path: Path) -> Model:
@@ -129,10 +132,10 @@ def import_reference(
     built.requires_grad_(False)
     lineage: Lineage = [_ancestor(file) for file, _ in files.values()]
     fingerprint = "-".join(str(entry["sha256"]) for entry in lineage)
-    model = Model(built, source, target, known, settings, 0, fingerprint, lineage)
+    report = [f"{file}: {line}" for file, found in files.values() for line in (found.describe(), *found.notes)]
+    model = Model(built, source, target, known, settings, 0, fingerprint, lineage, report)
     model.apply_test_behaviour()
-    report = tuple(f"{file}: {line}" for file, found in files.values() for line in (found.describe(), *found.notes))
-    return Imported(model, tensors, report)
+    return Imported(model, tensors)
 
 
 def _generator(

@@ -36,12 +36,14 @@ class Origin:
     Attributes:
         checkpoint: what it was read from.
         model: its networks that translate, and what is known of it.
-        others: the tensors of its other networks, by network, where a run kept them.
+        others: the tensors of the networks that are no generators, by network, where a run kept them.
+        keeps_discriminator: whether more than its generators is wanted.
     """
 
     checkpoint: Path
     model: Model
     others: Mapping[str, Mapping[str, Tensor]]
+    keeps_discriminator: bool = True
 
     @property
     def lineage(self) -> Lineage:
@@ -56,8 +58,10 @@ class Origin:
 
     def tensors(self, network: str) -> Mapping[str, Tensor] | None:
         """The tensors to begin a network with; None if there are none."""
-        known = {name: getattr(self.model.method, name).state_dict() for name in self.model.method.translators}
-        known |= self.others  # a discriminator as it was trained, not as it recognises attributes
+        method = self.model.method
+        usual = method.translators if self.keeps_discriminator else method.generators
+        known = {name: getattr(method, name).state_dict() for name in usual}
+        known |= self.others  # a discriminator as it was trained, not as it recognises attributes: averaged
         names = (network, *ALIKE.get(network, ()))
         return next((known[name] for name in names if name in known), None)
 
@@ -69,23 +73,25 @@ class Beginning:
     Attributes:
         lines: what was taken over and what is new, a line each.
         fresh: networks that begin anew.
+        warmup: steps in which the generators wait for a discriminator.
     """
 
     lines: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
+    warmup: int = 0
 
 
 def read_origin(checkpoint: Path, *, trusted: tuple[str, ...] = (), discriminator: bool = True) -> Origin:
-    """Read a trained model to begin with; without `discriminator` only what translates.
+    """Read a trained model to begin with; without `discriminator` only its generators.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
     model = open_model(checkpoint, trusted=trusted)
-    state = read_state(checkpoint) if discriminator and checkpoint.is_dir() else None
+    state = read_state(checkpoint, mapped=True) if discriminator and checkpoint.is_dir() else None
     networks = state["networks"] if state else {}
-    others = {name: tensors for name, tensors in networks.items() if name not in model.method.translators}
-    return Origin(checkpoint, model, others)
+    others = {name: tensors for name, tensors in networks.items() if name not in model.method.generators}
+    return Origin(checkpoint, model, others, discriminator)
 
 
 def begin(
@@ -105,22 +111,25 @@ def begin(
     for other images and domains.
 
     Raises:
-        UserError: a network that translates has weights of another architecture, or there are none for it.
+        UserError: a generator has weights of another architecture, or there are none for it.
     """
-    beginning = Beginning()
+    beginning = Beginning(lines=list(origin.model.report))
     fitting = _Fitting(build, origin.model, source, target, domains, channels)
     for name, network in method.networks.items():
-        tensors, is_translating = origin.tensors(name), name in method.translators
-        if tensors is None and is_translating and not name.endswith("backward"):
+        tensors, is_generator = origin.tensors(name), name in method.generators
+        if tensors is None and is_generator and not name.endswith("backward"):
             raise UserError(
                 f"from={origin.checkpoint} has no {name}: it is a {type(origin.model.method).__name__} model with "
-                f"{', '.join(origin.model.method.translators)}. Leave out method= to go on with its own method"
+                f"{', '.join(origin.model.method.generators)}. Leave out method= to go on with its own method"
             )
         changes: list[str] = []
-        problems = ["there is none in the checkpoint"]
         if tensors is not None:
             problems = fitting.load(name, network, tensors, changes)
-        if tensors is not None and problems and is_translating:
+        elif origin.keeps_discriminator or is_generator:
+            problems = ["there is none in the checkpoint"]
+        else:
+            problems = ["finetune.keep_discriminator=false"]
+        if tensors is not None and problems and is_generator:
             raise UserError(
                 f"from={origin.checkpoint} does not fit the {name}: {_some(problems)}. Leave out generator= and its "
                 "settings to keep those of the checkpoint"

@@ -54,8 +54,8 @@ def save_state(
     write_atomically(path, lambda partial: torch.save(state, partial))
 
 
-def read_state(folder: Path, *, counters_only: bool = False) -> dict[str, Any] | None:
-    """The state in a run folder; None when there is none. With `counters_only` tensors may stay on the disk.
+def read_state(folder: Path, *, mapped: bool = False) -> dict[str, Any] | None:
+    """The state in a run folder; None when there is none. Tensors that are `mapped` are read once they are used.
 
     Raises:
         UserError: the file is damaged or of another version.
@@ -64,7 +64,7 @@ def read_state(folder: Path, *, counters_only: bool = False) -> dict[str, Any] |
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=counters_only)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many kinds on damaged files; all mean the same to the user
         raise UserError(
             f"{path} is damaged ({error}): delete it to train from the start, or use another output="
@@ -85,7 +85,7 @@ class Progress:
 
 def read_progress(folder: Path) -> Progress | None:
     """How far the run in a folder is; None when there is no state. Errors as `read_state`."""
-    state = read_state(folder, counters_only=True)
+    state = read_state(folder, mapped=True)
     return Progress(state["step"], state["total_steps"], tuple(state["length"])) if state else None
 
 

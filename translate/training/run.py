@@ -45,8 +45,8 @@ from translate.training.seed import seed_everything
 from translate.training.settings import Settings
 from translate.training.validation import open_validation
 
-NEW_DISCRIMINATOR = 200
-"""Steps in which a new discriminator learns alone, unless told otherwise."""
+WARMUP = 200
+"""Steps at most in which a new discriminator learns alone, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ def train(
 
     seed_everything(settings.seed)
     method = make_method(settings, data, allowed)
-    beginning = take_over(method, origin, settings, data, allowed) if origin else Beginning()
     learning = what_learns(method, settings)
     items = data.items(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
     )
     total_steps = count_steps(settings, len(items), fabric.world_size)
+    beginning = take_over(method, origin, settings, data, total_steps, allowed) if origin else Beginning()
     networks = method.networks
     optimizers = set_up(fabric, method, networks, settings, learning, allowed)
     memories = method.memories
@@ -292,9 +292,12 @@ def make_method(settings: Settings, data: DataSource, allowed: tuple[str, ...]) 
 
 
 def take_over(
-    method: Method, origin: Origin, settings: Settings, data: DataSource, allowed: tuple[str, ...]
+    method: Method, origin: Origin, settings: Settings, data: DataSource, total_steps: int, allowed: tuple[str, ...]
 ) -> Beginning:
     """Put the weights of a trained model into a method.
+
+    A new discriminator learns alone for 200 steps at first, a tenth of the run at most; a generator that is new as well
+    learns beside it.
 
     Raises:
         UserError: they do not fit.
@@ -303,7 +306,7 @@ def take_over(
     def build_for(source: Side, target: Side, domains: Domains | None) -> Method:
         return assemble(settings_tree(settings), source=source, target=target, domains=domains, allowed=allowed)
 
-    return begin(
+    beginning = begin(
         method,
         origin,
         build_for,
@@ -312,6 +315,14 @@ def take_over(
         domains=data.domains,
         channels=settings.finetune.channels,
     )
+    is_new = bool(beginning.fresh) and not any(name in method.generators for name in beginning.fresh)
+    usual = min(WARMUP, total_steps // 10) if is_new else 0
+    beginning.warmup = usual if settings.finetune.warmup is None else settings.finetune.warmup
+    if beginning.warmup:
+        some = "s" * (len(method.generators) > 1)
+        waiting, new = f"generator{some} wait{'' if some else 's'}", "new " * bool(beginning.fresh)
+        beginning.lines.append(f"the {waiting} {beginning.warmup} steps for the {new}discriminator{some}")
+    return beginning
 
 
 def what_learns(method: Method, settings: Settings) -> Learning:
@@ -335,33 +346,47 @@ def preview_learning(
         UserError: the model does not fit.
     """
     method = make_method(settings, data, allowed)
-    beginning = take_over(method, origin, settings, data, allowed)
+    beginning = take_over(method, origin, settings, data, planned_steps(settings, data), allowed)
     return beginning.lines, learning_table(method.networks, what_learns(method, settings))
 
 
 def hold_back(
     method: Method, networks: Mapping[str, nn.Module], settings: Settings, learning: Learning, beginning: Beginning
 ) -> Restraint:
-    """What holds a fine-tuned model near to what it began as; a new discriminator is given 200 steps of its own."""
-    is_new = any(name not in method.translators for name in beginning.fresh)
-    warmup = settings.finetune.warmup
+    """What holds a fine-tuned model near to what it began as."""
+    fresh = {f"{name}.{key}" for name in beginning.fresh for key, _ in networks[name].named_parameters()}
     return Restraint(
         networks,
-        method.translators,
+        method.generators,
         method.players,
-        warmup=NEW_DISCRIMINATOR * is_new if warmup is None else warmup,
+        fresh=fresh,
+        warmup=beginning.warmup,
         distance_weight=settings.finetune.distance_weight,
         fixed=learning.fixed,
     )
 
 
 def check_networks(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> None:
-    """Raise UserError when the method cannot be built for this data or cannot take its images; costs no memory."""
+    """Raise UserError when the method cannot be built for this data or cannot take its images, or nothing could learn;
+    costs no memory."""
+    check_warmup(settings, data)
     with torch.device("meta"):
         method = make_method(settings, data, allowed)
         check_size(settings, method)
         play_once(settings, data, method)
         what_learns(method, settings)
+
+
+def check_warmup(settings: Settings, data: DataSource) -> None:
+    """Raise UserError when a fine-tuning would end before its generators move."""
+    warmup = settings.finetune.warmup
+    if warmup is not None and settings.finetune.checkpoint is not None:
+        total_steps = planned_steps(settings, data)
+        if warmup >= total_steps:
+            raise UserError(
+                f"finetune.warmup={warmup}: for so many steps no generator moves, and the run has {total_steps}: use "
+                "fewer, or more steps="
+            )
 
 
 def play_once(settings: Settings, data: DataSource, method: Method) -> None:
@@ -406,6 +431,20 @@ def count_steps(settings: Settings, images: int, world_size: int) -> int:
         return settings.steps
     assert settings.epochs is not None
     return math.ceil(settings.epochs * images / (settings.batch_size * world_size))
+
+
+def planned_steps(settings: Settings, data: DataSource) -> int:
+    """Steps of the whole run, before its processes are launched; `data` has been inspected."""
+    items = data.items("train", settings.image_size, seed=settings.seed, augment=True)
+    return count_steps(settings, len(items), count_processes(settings))
+
+
+def count_processes(settings: Settings) -> int:
+    """Processes that `make_fabric` launches."""
+    devices = settings.devices
+    if devices == "auto":
+        devices = torch.cuda.device_count() if settings.accelerator in ("auto", "cuda") else 1
+    return max(devices, 1) * settings.num_nodes
 
 
 def make_fabric(settings: Settings) -> Fabric:
