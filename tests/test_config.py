@@ -188,3 +188,8 @@ def test_defaults_are_shown_as_they_are_typed():
     shown = {key: default for key, default, _ in explain_settings([])}
     assert (shown["batch_size"], shown["seed"], shown["compile"], shown["steps"]) == ("1", "0", "false", "null")
     assert shown["optimizer.betas"] == "[0.5, 0.999]"
+
+
+def test_rates_are_typed_part_by_part() -> None:
+    words = ["finetune.rates.encoder=0.5", "finetune.rates.generator.decoder_1=0.1", "data.root=somewhere"]
+    assert compose_settings(words).settings.finetune.rates == {"encoder": 0.5, "generator.decoder_1": 0.1}

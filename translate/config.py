@@ -26,6 +26,7 @@ from translate.errors import UserError
 from translate.training.settings import Settings
 
 PRIMARY = "train"
+RATES = "finetune.rates"
 KEPT = ("method", "generator", "discriminator", "objective", "data", "image_size", "norm_at_test", "dropout_at_test")
 """What a fine-tuning takes from the trained model's settings, unless told otherwise."""
 OF_A_METHOD = ("discriminator", "objective", "data")
@@ -186,13 +187,15 @@ def parse(word: str) -> Override:
     if "=" not in word:
         example = f"data.root={word}" if Path(word).exists() else "image_size=128"
         raise UserError(f"{word!r} is not KEY=VALUE; an example is {example}")
+    key, _, value = word.partition("=")
+    if key.startswith(f"{RATES}."):  # a part has a name with dots of its own
+        key, value = RATES, f"{{{key.removeprefix(f'{RATES}.')}: {value}}}"
     parser = OverridesParser.create()
     try:
-        return parser.parse_override(word)
+        return parser.parse_override(f"{key}={value}")
     except HydraException:
         pass
     # Paths hold what Hydra's grammar reserves, such as brackets: then the whole value is meant as it stands.
-    key, _, value = word.partition("=")
     # Inside Hydra's quotes a backslash is special before a quote alone.
     quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), value)
     try:
@@ -449,7 +452,8 @@ def _make_absolute(data: dict[str, Any]) -> None:
 
 
 def _text(override: Override) -> str:
-    return str(override.input_line)
+    """What Hydra is told; the parts that have rates are keys that no file names."""
+    return f"{'++' * (override.key_or_group == RATES)}{override.input_line}"
 
 
 def _comments(path: Path, group: str) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Fine-tuning from the command line: what is frozen stays, what is new warms up, an interruption changes nothing."""
 
+import re
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning_fabric.strategies.ddp import DDPStrategy
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -19,6 +22,7 @@ from translate.training.checkpoint import read_state
 from translate.training.log import RunLog
 from translate.training.parts import Learning, choose_learning, learning_table, select
 from translate.training.restraint import Restraint
+from translate.training.run import distributed_strategy
 
 Words = list[str]
 
@@ -100,11 +104,23 @@ def test_statistics_of_norms_stay_where_asked_for(trained, finetune, tmp_path: P
 
 def test_parts_learn_at_their_own_rates(trained, finetune, tmp_path: Path) -> None:
     trained()
-    assert finetune("steps=1", "finetune.rates={decoder: 0.5, encoder_1: 0.1}", "optimizer.lr=0.01").code == 0
+    rates = ["finetune.rates={decoder: 0.5}", "finetune.rates.encoder_1=0.1", "finetune.rates.generator.encoder_2=0.1"]
+    assert finetune("steps=1", *rates, "optimizer.lr=0.01").code == 0
     state = read_state(tmp_path / "new")
-    rates = [group["initial_lr"] for group in state["optimizers"]["generator"]["param_groups"]]
-    assert sorted(rates) == pytest.approx([0.001, 0.005, 0.01])
+    found = [group["initial_lr"] for group in state["optimizers"]["generator"]["param_groups"]]
+    assert sorted(found) == pytest.approx([0.001, 0.005, 0.01])
     assert [group["initial_lr"] for group in state["optimizers"]["discriminator"]["param_groups"]] == [0.01]
+
+
+def test_the_words_of_the_readme_name_parts(trained, finetune) -> None:
+    trained()
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    spans = re.findall(r"`('?finetune\.(?:freeze|rates)[.=][^`]+)`", text)
+    assert len(spans) == 5
+    for span in spans:
+        done = finetune(*shlex.split(span), "--no-estimate", verb="check")
+        assert done.code == 0, done.err
+        assert re.search("frozen|of the rate", done.out)
 
 
 # --- a new discriminator ---
@@ -391,6 +407,23 @@ def test_norms_that_labels_steer_are_frozen_too() -> None:
     steered = {f"generator.{name}" for name, _ in generator.named_parameters() if name.endswith(("scale", "shift"))}
     assert freeze_norms(generator).frozen == steered
     assert len(steered) == 2 * 7
+
+
+@pytest.mark.parametrize("ways", [{}, {"upsample": "resize"}, {"downsample": "blur", "upsample": "blur"}])
+def test_every_resnet_has_the_same_parts(ways: dict[str, Any]) -> None:
+    network = ResNet(in_channels=3, out_channels=3, num_blocks=2, width=2, **ways)
+    assert list(network.stages) == [
+        *("encoder_1", "encoder_2", "encoder_3", "block_1", "block_2"),
+        *("decoder_1", "decoder_2", "decoder_3"),
+    ]
+
+
+def test_a_network_that_is_frozen_as_a_whole_shares_no_gradients_with_other_processes(monkeypatch) -> None:
+    monkeypatch.setattr(DDPStrategy, "setup_module", lambda strategy, module: "shared")
+    network = nn.Linear(1, 1)
+    assert distributed_strategy().setup_module(network) == "shared"
+    network.requires_grad_(False)
+    assert distributed_strategy().setup_module(network) is network
 
 
 def test_check_shows_what_is_taken_over_and_what_learns(trained, command, tiny, tmp_path: Path) -> None:

@@ -123,8 +123,9 @@ def select(setting: str, words: Iterable[str], networks: Mapping[str, nn.Module]
     """The parameters that words name.
 
     A word is a part such as `generator.encoder_1`, the beginning of several (`generator.encoder`, `generator`), or a
-    pattern (`discriminator.layer_[12]`, `*.block_?`). Without a network's name it is of the networks called `usual`,
-    those that translate; `discriminator` alone means every discriminator, `generator` every generator.
+    pattern (`*.block_?`, `discriminator.layer_[12]`: within a list that is typed, such brackets need quotes). Without a
+    network's name it is of the networks called `usual`, those that translate; `discriminator` alone means every
+    discriminator, `generator` every generator.
 
     Raises:
         UserError: a word that names nothing; `setting` is the key that it stands in.

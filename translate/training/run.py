@@ -461,7 +461,7 @@ def make_fabric(settings: Settings) -> Fabric:
             devices=devices,
             num_nodes=settings.num_nodes,
             precision=precision,  # type: ignore[arg-type]
-            strategy=_distributed_strategy() if is_distributed else "auto",
+            strategy=distributed_strategy() if is_distributed else "auto",
         )
     except Exception as error:  # Fabric raises many kinds for devices that are not there
         raise UserError(
@@ -475,11 +475,20 @@ def make_fabric(settings: Settings) -> Fabric:
     return fabric
 
 
-def _distributed_strategy() -> DDPStrategy:
+class Distributed(DDPStrategy):
+    """Processes that share their gradients; a network that is frozen as a whole has none, which PyTorch refuses."""
+
+    def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
+        learns = any(parameter.requires_grad for parameter in module.parameters())
+        return super().setup_module(module) if learns else module
+
+
+def distributed_strategy() -> Distributed:
+    """How several processes share their gradients."""
     # A discriminator runs twice before its backward pass; broadcasting its batch norm buffers between the two fails.
     parameters = inspect.signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
-    return DDPStrategy(**{name: False})  # type: ignore[arg-type]
+    return Distributed(**{name: False})  # type: ignore[arg-type]
 
 
 def set_up(
