@@ -79,6 +79,7 @@ def take_over() -> Callable[..., tuple[Method, Beginning]]:
         known: Domains | None = None,
         *,
         channels: Any = "average",
+        fresh: frozenset[str] = frozenset(),
         **changed: Any,
     ) -> tuple[Method, Beginning]:
         built = make(method, generator, source, target, known, seed=1, **changed)
@@ -87,7 +88,7 @@ def take_over() -> Callable[..., tuple[Method, Beginning]]:
             return make(method, generator, source.channels, target.channels, known, **changed)
 
         sides = {"source": side(source), "target": side(target)}
-        return built, begin(built, origin, build, **sides, domains=known, channels=channels)
+        return built, begin(built, origin, build, **sides, domains=known, channels=channels, fresh=fresh)
 
     return run
 
@@ -227,6 +228,30 @@ def test_a_new_domain_begins_between_the_old_ones_and_its_class_anew(take_over) 
     for name in ("discriminator.domain_head.weight", "discriminator.domain_head.bias"):
         assert torch.equal(weight(new, name)[:2], weight(old, name))
         assert torch.equal(weight(new, name)[2], weight(untouched, name)[2])
+
+
+# --- what begins anew ---
+
+
+def test_a_fresh_part_keeps_its_first_weights_and_statistics_and_all_else_is_taken_over(take_over) -> None:
+    old = make("pix2pix", UNET | {"num_downs": 3})
+    parts = {"generator.model.model.1.model.5.weight", "generator.model.model.1.model.6.weight"}  # decoder_2
+    parts |= {"generator.model.model.1.model.6.bias"}
+    fresh = frozenset(parts | {name for name in old.state_dict() if name.startswith("discriminator")})
+    new, beginning = take_over(origin_of(old), "pix2pix", UNET | {"num_downs": 3}, fresh=fresh)
+    untouched = make("pix2pix", UNET | {"num_downs": 3}, seed=1)
+    parts |= {f"generator.model.model.1.model.6.{name}" for name in ("running_mean", "running_var")}
+    for name in old.state_dict():
+        if not name.endswith("num_batches_tracked"):
+            expected = untouched if name in parts or name.startswith("discriminator") else old
+            assert torch.equal(weight(new, name), weight(expected, name)), name
+    count = len(old.generator.state_dict()) - 6
+    assert beginning.lines == [
+        f"generator: {count} tensors taken over",
+        "  generator.decoder_2: new; finetune.fresh",
+        "discriminator: new; finetune.fresh names all of it",
+    ]
+    assert beginning.fresh == ["discriminator"]
 
 
 # --- what does not fit ---

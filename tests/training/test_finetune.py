@@ -115,12 +115,12 @@ def test_parts_learn_at_their_own_rates(trained, finetune, tmp_path: Path) -> No
 def test_the_words_of_the_readme_name_parts(trained, finetune) -> None:
     trained()
     text = (Path(__file__).parents[2] / "README.md").read_text()
-    spans = re.findall(r"`('?finetune\.(?:freeze|rates)[.=][^`]+)`", text)
-    assert len(spans) == 5
+    spans = re.findall(r"`('?finetune\.(?:freeze|fresh|rates)[.=][^`]+)`", text)
+    assert len(spans) == 6
     for span in spans:
         done = finetune(*shlex.split(span), "--no-estimate", verb="check")
         assert done.code == 0, done.err
-        assert re.search("frozen|of the rate", done.out)
+        assert re.search("frozen|finetune.fresh|of the rate", done.out)
 
 
 # --- a new discriminator ---
@@ -204,6 +204,21 @@ def test_a_discriminator_that_recognises_attributes_is_one_like_others(
     before |= {name: tensor for name, tensor in averaged.items() if name.startswith("generator")}
     learned = changed(before, networks_of(tmp_path / "new"))
     assert {name.partition(".")[0] for name in learned} == {"discriminator"}
+
+
+def test_a_fresh_part_begins_anew_and_nothing_pulls_it_back(trained, finetune, tmp_path: Path) -> None:
+    before = networks_of(trained())
+    words = ["finetune.fresh=[decoder_3]", "finetune.distance_weight=100", "steps=1", "seed=1"]
+    done = finetune(*words)
+    assert done.code == 0, done.err
+    assert "  generator.decoder_3: new; finetune.fresh" in (tmp_path / "new" / "log.txt").read_text()
+    after, last = networks_of(tmp_path / "new"), "generator.model.model.3.weight"
+    moved = {
+        name: float((after[name] - before[name]).abs().mean()) for name in (last, "generator.model.model.0.weight")
+    }
+    assert moved[last] > 20 * moved["generator.model.model.0.weight"]
+    restraint = read_state(tmp_path / "new")["memories"]["restraint"]
+    assert restraint["generator_pulled"].logical_not().sum() == 2  # weight and bias
 
 
 def test_a_model_folder_alone_is_enough(trained, finetune, tmp_path: Path) -> None:
@@ -357,6 +372,7 @@ def test_the_table_says_what_learns() -> None:
         NETWORKS,
         ["generator_forward"],
         {"generators": ["generator_forward"]},
+        fresh=[],
         freeze=["encoder"],
         freeze_norm=False,
         rates={"generator_backward": 0.5},
@@ -371,11 +387,12 @@ def test_the_table_says_what_learns() -> None:
     ]
 
 
-def freeze_norms(generator: nn.Module) -> Learning:
+def freeze_norms(generator: nn.Module, *fresh: str) -> Learning:
     return choose_learning(
         {"generator": generator},
         ["generator"],
         {"generator": ["generator"]},
+        fresh=fresh,
         freeze=[],
         freeze_norm=True,
         rates={},
@@ -407,6 +424,14 @@ def test_norms_that_labels_steer_are_frozen_too() -> None:
     steered = {f"generator.{name}" for name, _ in generator.named_parameters() if name.endswith(("scale", "shift"))}
     assert freeze_norms(generator).frozen == steered
     assert len(steered) == 2 * 7
+
+
+def test_norms_of_what_is_fresh_learn() -> None:
+    generator = UNet(in_channels=3, out_channels=3, num_downs=3, width=2)
+    everything, learning = freeze_norms(generator), freeze_norms(generator, "decoder_2")
+    norm = "generator.model.model.1.model.6"
+    assert everything.fixed - learning.fixed == {norm}
+    assert everything.frozen - learning.frozen == {f"{norm}.weight", f"{norm}.bias"}
 
 
 @pytest.mark.parametrize("ways", [{}, {"upsample": "resize"}, {"downsample": "blur", "upsample": "blur"}])
@@ -453,6 +478,11 @@ def test_check_refuses_what_fine_tuning_would(trained, command, tiny, tmp_path: 
         (["finetune.freeze=[encodr]"], "no part is called 'encodr' (did you mean encoder?)"),
         (["finetune.rates={encoder: 0}"], "finetune.rates.encoder=0.0 must be more than 0"),
         (["finetune.freeze=[generator]"], "leaves nothing of generator to learn"),
+        (["finetune.fresh=[decodr]"], "finetune.fresh: no part is called 'decodr' (did you mean decoder?)"),
+        (
+            ["finetune.fresh=[decoder]", "finetune.freeze=[decoder_1]"],
+            "finetune.freeze=['decoder_1'] both name generator.decoder_1: new weights have to learn",
+        ),
         (["finetune.freeze_norm=true"], "finetune.freeze_norm=true: no normalisation of generator learns"),
         (["finetune.warmup=-1"], "finetune.warmup=-1 must be at least 0"),
         (

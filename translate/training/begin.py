@@ -15,6 +15,7 @@ from translate.model import Lineage, Model, NoDraws
 from translate.opening import open_model
 from translate.pixels import Side
 from translate.training.checkpoint import read_state
+from translate.training.parts import Names, parts_of
 
 Channels = Literal["average", "copy", "fresh"]
 Build = Callable[[Side, Side, Domains | None], Method]
@@ -103,12 +104,14 @@ def begin(
     target: Side,
     domains: Domains | None,
     channels: Channels,
+    fresh: Names = frozenset(),
 ) -> Beginning:
     """Put the weights of `origin` into the networks of `method`, which was built for two sides and domains.
 
     Where the numbers of channels or the domains differ, what depends on them is made to fit: of channels as `channels`
     says; domains keep their weights by name, and a new one begins as the mean of the others. `build` builds the method
-    for other images and domains.
+    for other images and domains. Parameters that are `fresh` keep the values of `method`, and so do the statistics of
+    their layers; a network of which all are is new.
 
     Raises:
         UserError: a generator has weights of another architecture, or there are none for it.
@@ -122,8 +125,11 @@ def begin(
                 f"from={origin.checkpoint} has no {name}: it is a {type(origin.model.method).__name__} model with "
                 f"{', '.join(origin.model.method.generators)}. Leave out method= to go on with its own method"
             )
+        drawn = _drawn(name, network, fresh)
         changes: list[str] = []
-        if tensors is not None:
+        if all(f"{name}.{key}" in fresh for key, _ in network.named_parameters()):
+            tensors, problems = None, ["finetune.fresh names all of it"]
+        elif tensors is not None:
             problems = fitting.load(name, network, tensors, changes)
         elif origin.keeps_discriminator or is_generator:
             problems = ["there is none in the checkpoint"]
@@ -138,8 +144,22 @@ def begin(
             beginning.fresh.append(name)
             beginning.lines.append(f"{name}: new; {_some(problems)}")
         else:
-            beginning.lines += [f"{name}: {len(tensors or ())} tensors taken over", *changes]
+            network.load_state_dict(drawn, strict=False)
+            beginning.lines += [f"{name}: {len((tensors or {}).keys() - drawn)} tensors taken over", *changes]
+            parts = parts_of({name: network}).items()
+            beginning.lines += [f"  {part}: new; finetune.fresh" for part, names in parts if names & fresh]
     return beginning
+
+
+def _drawn(name: str, network: nn.Module, fresh: Names) -> dict[str, Tensor]:
+    """A copy of the parameters of a network that are `fresh`, and of the statistics beside them."""
+    layers = {parameter.rpartition(".")[0] for parameter in fresh}
+    parameters = {key for key, _ in network.named_parameters()}
+    return {
+        key: tensor.clone()
+        for key, tensor in network.state_dict().items()
+        if f"{name}.{key}" in fresh or (key not in parameters and f"{name}.{key}".rpartition(".")[0] in layers)
+    }
 
 
 class _Fitting:

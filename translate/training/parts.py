@@ -20,11 +20,13 @@ class Learning:
     """What learns in which way.
 
     Attributes:
+        fresh: parameters that begin anew.
         frozen: parameters that stay as they are.
         rates: factors on the learning rate that are not 1, by parameter.
         fixed: normalisation layers whose statistics stay too, by name: preparing for several GPUs puts others in place.
     """
 
+    fresh: Names
     frozen: Names
     rates: Mapping[str, float]
     fixed: Names
@@ -39,20 +41,29 @@ def choose_learning(
     generators: Sequence[str],
     players: Mapping[str, Sequence[str]],
     *,
+    fresh: Sequence[str],
     freeze: Sequence[str],
     freeze_norm: bool,
     rates: Mapping[str, float],
 ) -> Learning:
-    """What learns of networks as the settings `finetune.freeze`, `freeze_norm` and `rates` say; see `select`.
+    """What learns of networks as the settings `finetune.fresh`, `freeze`, `freeze_norm` and `rates` say; see `select`.
 
-    `players` have the networks that each of them moves.
+    The norms of what is fresh are not frozen. `players` have the networks that each of them moves.
 
     Raises:
-        UserError: a word that names no part, no norm to freeze, a rate that is none, or a player without anything to
-            learn.
+        UserError: a word that names no part, a part that is both fresh and frozen, no norm to freeze, a rate that is
+            none, or a player without anything to learn.
     """
+    new = select("finetune.fresh", fresh, networks, generators)
     frozen = set(select("finetune.freeze", freeze, networks, generators))
+    both = [part for part, names in parts_of(networks).items() if names & new & frozen]
+    if both:
+        raise UserError(
+            f"finetune.fresh={list(fresh)} and finetune.freeze={list(freeze)} both name {', '.join(both)}: new weights "
+            "have to learn"
+        )
     norms = _norms(networks, generators) if freeze_norm else {}
+    norms = {name: parameters for name, parameters in norms.items() if not parameters & new}
     if freeze_norm and not norms:
         raise UserError(
             f"finetune.freeze_norm=true: no normalisation of {', '.join(generators)} learns or keeps statistics; leave "
@@ -67,7 +78,7 @@ def choose_learning(
         if not rate > 0:
             raise UserError(f"finetune.rates.{word}={rate} must be more than 0; finetune.freeze=[{word}] lets it stay")
         factors |= dict.fromkeys(select("finetune.rates", [word], networks, generators), rate)
-    return Learning(frozenset(frozen), factors, frozenset(norms))
+    return Learning(new, frozenset(frozen), factors, frozenset(norms))
 
 
 def _norms(networks: Mapping[str, nn.Module], names: Iterable[str]) -> dict[str, Names]:

@@ -105,7 +105,7 @@ def train(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
     )
     total_steps = count_steps(settings, len(items), fabric.world_size)
-    beginning = take_over(method, origin, settings, data, total_steps, allowed) if origin else Beginning()
+    beginning = take_over(method, origin, settings, data, learning, total_steps, allowed) if origin else Beginning()
     networks = method.networks
     optimizers = set_up(fabric, method, networks, settings, learning, allowed)
     memories = method.memories
@@ -292,7 +292,13 @@ def make_method(settings: Settings, data: DataSource, allowed: tuple[str, ...]) 
 
 
 def take_over(
-    method: Method, origin: Origin, settings: Settings, data: DataSource, total_steps: int, allowed: tuple[str, ...]
+    method: Method,
+    origin: Origin,
+    settings: Settings,
+    data: DataSource,
+    learning: Learning,
+    total_steps: int,
+    allowed: tuple[str, ...],
 ) -> Beginning:
     """Put the weights of a trained model into a method.
 
@@ -314,6 +320,7 @@ def take_over(
         target=data.target,
         domains=data.domains,
         channels=settings.finetune.channels,
+        fresh=learning.fresh,
     )
     is_new = bool(beginning.fresh) and not any(name in method.generators for name in beginning.fresh)
     usual = min(WARMUP, total_steps // 10) if is_new else 0
@@ -331,6 +338,7 @@ def what_learns(method: Method, settings: Settings) -> Learning:
         method.networks,
         method.generators,
         method.players,
+        fresh=settings.finetune.fresh,
         freeze=settings.finetune.freeze,
         freeze_norm=settings.finetune.freeze_norm,
         rates=settings.finetune.rates,
@@ -346,8 +354,9 @@ def preview_learning(
         UserError: the model does not fit.
     """
     method = make_method(settings, data, allowed)
-    beginning = take_over(method, origin, settings, data, planned_steps(settings, data), allowed)
-    return beginning.lines, learning_table(method.networks, what_learns(method, settings))
+    learning = what_learns(method, settings)
+    beginning = take_over(method, origin, settings, data, learning, planned_steps(settings, data), allowed)
+    return beginning.lines, learning_table(method.networks, learning)
 
 
 def hold_back(
@@ -359,7 +368,7 @@ def hold_back(
         networks,
         method.generators,
         method.players,
-        fresh=fresh,
+        fresh=fresh | learning.fresh,
         warmup=beginning.warmup,
         distance_weight=settings.finetune.distance_weight,
         fixed=learning.fixed,

@@ -31,6 +31,8 @@ class Finetune:
     rates: dict[str, float]
     channels: Literal["average", "copy", "fresh"]
     distance_weight: float
+    # Runs of earlier versions have no such keys.
+    fresh: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
