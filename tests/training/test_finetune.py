@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from translate.model import read_model
+from translate.model_folder import find_model
 from translate.networks.resnet import ResNet
 from translate.networks.unet import UNet
 from translate.training.begin import read_origin
@@ -512,7 +513,7 @@ def test_mistakes_are_named_and_nothing_is_written(
 
 
 def test_a_checkpoint_may_not_name_code_of_others(trained, finetune, tmp_path: Path) -> None:
-    config = trained() / "model" / "config.json"
+    config = find_model(trained()) / "config.json"
     config.write_text(config.read_text().replace("translate.networks.unet.UNet", "torch.hub.load"))
     done = finetune("steps=1")
     assert done.code == 2
@@ -528,7 +529,7 @@ def test_the_lineage_tells_what_a_model_was_made_from(trained, finetune, command
         ("finetune", str(old), 2),
         ("finetune", str(tmp_path / "new"), 3),
     ]
-    assert model.lineage[0]["sha256"] == read_model(old / "model").fingerprint
+    assert model.lineage[0]["sha256"] == read_model(find_model(old)).fingerprint
     lines = command("list", tmp_path / "newer").out.splitlines()
     assert sum("finetune" in line for line in lines) == 2
     assert finetune("steps=4").code == 0  # continued, it still knows
