@@ -6,6 +6,7 @@ the choices are.
 
 import difflib
 import functools
+import glob
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ KEPT = ("method", "generator", "discriminator", "objective", "data", "image_size
 """What a fine-tuning takes from the trained model's settings, unless told otherwise."""
 OF_ANOTHER_METHOD = ("method", "discriminator", "objective", "data")
 """What another method brings along."""
+TRUSTED_DATA = ("translate.data.",)
+"""What the data of a stranger's model may name."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,11 @@ def compose_settings(words: Sequence[str], own: Path | None = None) -> Composed:
     return _checked(config, names, own)
 
 
-def finetune_settings(model: Mapping[str, Any], words: Sequence[str], own: Path | None = None) -> Composed:
-    """The configuration of a fine-tuning: what makes a trained model (its settings are `model`) and how its data is
-    read, everything else as in conf/train.yaml, and `words` on top.
+def finetune_settings(
+    model: Mapping[str, Any], words: Sequence[str], own: Path | None = None, *, checkpoint: Path
+) -> Composed:
+    """The configuration of a fine-tuning of `checkpoint`: what makes that trained model (its settings are `model`) and
+    how its data is read, everything else as in conf/train.yaml with its method, and `words` on top.
 
     A component that `words` choose (`data=...`, `objective=...`) takes the place of the model's; a recipe changes what
     it changes in training.
@@ -130,6 +135,7 @@ def finetune_settings(model: Mapping[str, Any], words: Sequence[str], own: Path 
         OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
     for word in one_length(overrides):
         config[word.partition("=")[0]] = None
+    config.finetune.checkpoint = str(checkpoint)
     return _checked(config, names, own)
 
 
@@ -148,7 +154,7 @@ def _kept(key: str, model: Mapping[str, Any], usual: DictConfig, config: DictCon
     if not isinstance(model[key], Mapping):
         return model[key] if config[key] == usual[key] else config[key]
     for _, component in components({key: model[key]}):  # which may be a stranger's
-        resolve(component["_target_"], (*TRUSTED, "translate.data.", *own_targets(own)))
+        resolve(component["_target_"], (*(TRUSTED_DATA if key == "data" else TRUSTED), *own_targets(own)))
     if config[key]._target_ != usual[key]._target_:
         return config[key]  # a recipe put another component in its place
     node = OmegaConf.create(dict(model[key]))
@@ -159,15 +165,19 @@ def _kept(key: str, model: Mapping[str, Any], usual: DictConfig, config: DictCon
             follows = OmegaConf.select(OmegaConf.create({**model, key: plain}), f"{key}.{name}")
             if name == "root" or follows == OmegaConf.select(node, name):
                 OmegaConf.update(node, name, value)
-        elif value == "???":
+        elif value == "???" or (key == "data" and _is_of_images(name, OmegaConf.select(node, name))):
             OmegaConf.update(node, name, value)
-        elif name.split(".")[-1] in ("label_file", "domains", "replay"):
-            OmegaConf.update(node, name, None)
     before = dict(flatten(OmegaConf.to_container(usual[key])))  # type: ignore[arg-type]
     for name, value in flatten(OmegaConf.to_container(config[key])):  # type: ignore[arg-type]
         if before.get(name) != value and OmegaConf.select(node, name, default=node) is not node:
             OmegaConf.update(node, name, value)
     return node
+
+
+def _is_of_images(name: str, value: Any) -> bool:
+    """Whether a setting of data is of the images that there were: other images have others."""
+    is_absolute = isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute())
+    return is_absolute or name.split(".")[-1] in ("label_file", "domains", "exclusive", "replay")
 
 
 def to_settings(tree: Mapping[str, Any]) -> Settings:
@@ -194,18 +204,36 @@ def parse(word: str) -> Override:
         example = f"data.root={word}" if Path(word).exists() else "image_size=128"
         raise UserError(f"{word!r} is not KEY=VALUE; an example is {example}")
     parser = OverridesParser.create()
+    key, _, value = word.partition("=")
     try:
-        return parser.parse_override(word)
+        override = parser.parse_override(word)
     except HydraException:
         pass
+    else:
+        if override.is_sweep_override():
+            raise UserError(
+                f"{word!r} gives several values where one is meant. A value with a comma in it is quoted: "
+                f"\"{key}='{value}'\""
+            )
+        return override
     # Paths hold what Hydra's grammar reserves, such as brackets: then the whole value is meant as it stands.
-    key, _, value = word.partition("=")
     # Inside Hydra's quotes a backslash is special before a quote alone.
     quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), value)
     try:
         return parser.parse_override(f"{key}='{quoted}'")
     except HydraException as error:
         raise UserError(f"{word!r} is not KEY=VALUE; an example is image_size=128") from error
+
+
+def continued_outputs(words: Sequence[str]) -> list[Path]:
+    """The run folders that `words` may mean to continue: `output`, or one that a method's run on `data.root` has."""
+    values = {override.key_or_group: override.value() for override in map(parse, words)}
+    if values.get("resume") == "never":
+        return []
+    if values.get("output") is not None:
+        return [Path(str(values["output"]))]
+    name = glob.escape(Path(str(values.get("data.root", "?"))).resolve().stem)
+    return sorted(Path("runs").glob(f"*_{name}"))
 
 
 def one_length(overrides: Sequence[Override]) -> list[str]:

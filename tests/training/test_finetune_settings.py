@@ -9,6 +9,7 @@ import pytest
 
 from translate.cli import compose_finetuning
 from translate.config import compose_settings
+from translate.errors import UserError
 from translate.model_folder import CONFIG, WEIGHTS
 
 
@@ -70,3 +71,73 @@ def test_a_method_of_ones_own_is_found_in_ones_own_folder(checkpoint, tmp_path: 
     model = checkpoint(change=lambda config: config["settings"].update(method={"_target_": target}))
     tree = compose_finetuning([f"from={model}", "data.root=new"], tmp_path / "mine").tree
     assert (tree["batch_size"], tree["output"]) == (7, "runs/own_new")
+
+
+# --- images of one's own ---
+
+
+@pytest.mark.parametrize("folder", ["/old/zebras", "~/zebras", "/old/zebras.txt"])
+def test_absolute_folders_of_the_old_images_are_left_behind(checkpoint, folder: str) -> None:
+    words = ["method=cyclegan", "data.folder_a=horses", f"data.folder_b={folder}", "data.direction=BtoA"]
+    data = composed(checkpoint(*words))["data"]
+    assert (data["folder_a"], data["folder_b"], data["direction"]) == ("horses", "B", "BtoA")
+
+
+def test_what_was_said_of_the_old_labels_is_left_behind(checkpoint) -> None:
+    words = ["method=stargan", "data.domains=[a,b,c]", "data.exclusive=[[a,b]]", "data.replay=older", "data.kind=auto"]
+    data = composed(checkpoint(*words, "data.label_file=labels.csv"))["data"]
+    assert [data[name] for name in ("domains", "exclusive", "replay", "label_file")] == [None] * 4
+
+
+@pytest.mark.parametrize("name", ["a,b", "run [old]", "it's", "a=b", "what\\"])
+def test_a_checkpoint_may_be_called_anything(checkpoint, tmp_path: Path, name: str) -> None:
+    renamed = checkpoint().rename(tmp_path / name)
+    assert composed(renamed)["finetune"]["checkpoint"] == str(renamed)
+
+
+# --- strangers and mistakes ---
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda settings: settings["data"].update(folder_a="${oc.env:HOME}"), r"a setting holds \$\{"),
+        (lambda settings: settings.update(wandb=[{"name": "${oc.env:HOME}"}]), r"a setting holds \$\{"),
+        (
+            lambda settings: settings["generator"].update(_target_="translate.data.image.write_image"),
+            "_target_='translate.data.image.write_image' may not be built",
+        ),
+        (
+            lambda settings: settings["data"].update(_target_="translate.networks.unet.UNet"),
+            "_target_='translate.networks.unet.UNet' may not be built",
+        ),
+        (lambda settings: settings.update(generator={}), r"config\.json is damaged: its settings name no generator"),
+        (lambda settings: settings["method"].pop("_target_"), r"is damaged: its settings name no method"),
+        (lambda settings: settings.update(objective="lsgan"), r"is damaged: its settings name no objective"),
+        (lambda settings: settings.pop("data"), r"is damaged: its settings name no data"),
+    ],
+)
+def test_settings_that_no_training_wrote_are_refused(checkpoint, change: Callable[..., object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        composed(checkpoint(change=lambda config: change(config["settings"])))
+
+
+def test_settings_that_are_none_are_refused(checkpoint) -> None:
+    with pytest.raises(UserError, match=r"config\.json is damaged: its settings are a list"):
+        composed(checkpoint(change=lambda config: config.update(settings=[])))
+
+
+@pytest.mark.parametrize("word", ["data.root=x,y", "method=pix2pix,cyclegan", "steps=range(1,3)"])
+def test_several_values_are_refused(checkpoint, word: str) -> None:
+    with pytest.raises(UserError, match="gives several values where one is meant") as refused:
+        composed(checkpoint(), word)
+    assert str(refused.value).endswith(": \"{}='{}'\"".format(*word.split("=")))
+
+
+def test_a_comma_may_be_quoted(checkpoint) -> None:
+    assert composed(checkpoint(), "data.root='x,y'")["data"]["root"] == str(Path("x,y").absolute())
+
+
+def test_a_configuration_folder_that_is_not_there_is_named(checkpoint) -> None:
+    with pytest.raises(UserError, match="--config-dir nowhere is not a folder"):
+        compose_finetuning([f"from={checkpoint()}", "data.root=new"], Path("nowhere"))
