@@ -1,8 +1,6 @@
 """Fine-tuning from the command line: what is frozen stays, what is new warms up, an interruption changes nothing."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,30 +14,6 @@ from translate.training.parts import choose_learning, learning_table, select
 from translate.training.restraint import Restraint
 
 Words = list[str]
-
-
-@pytest.fixture
-def trained(command: Callable[..., Any], tiny_for: Callable[[str], Words], tmp_path: Path) -> Callable[..., Path]:
-    """A run of two steps."""
-
-    def make(method: str = "pix2pix", *words: str) -> Path:
-        done = command("train", *tiny_for(method), "steps=2", *words, f"output={tmp_path / 'old'}")
-        assert done.code == 0, done.err
-        return tmp_path / "old"
-
-    return make
-
-
-@pytest.fixture
-def finetune(command: Callable[..., Any], tiny_for: Callable[[str], Words], tmp_path: Path) -> Callable[..., Any]:
-    """`translate finetune` from that run on the same images, into tmp_path/new."""
-
-    def run(*words: str, method: str = "pix2pix", name: str = "new") -> Any:
-        root = next(word for word in tiny_for(method) if word.startswith("data.root="))
-        usual = [f"from={tmp_path / 'old'}", root, "batch_size=2", "data.workers=0", "accelerator=cpu"]
-        return command("finetune", *usual, f"output={tmp_path / name}", "log_every=1", *words)
-
-    return run
 
 
 def networks_of(run: Path) -> dict[str, Tensor]:
@@ -144,8 +118,6 @@ def test_an_interrupted_fine_tuning_ends_with_the_weights_of_an_unbroken_one(tra
     assert finetune("steps=5", *words, name="whole").code == 0
     assert finetune("steps=1", *words).code == 0
     before.rename(tmp_path / "gone")  # to go on, nothing is needed but the run itself
-    (tmp_path / "old").mkdir()
-    (tmp_path / "gone" / "model").rename(tmp_path / "old" / "model")
     assert finetune("steps=3", *words).code == 0
     assert finetune("steps=5", *words).code == 0
     assert changed(networks_of(tmp_path / "whole"), networks_of(tmp_path / "new")) == set()
@@ -282,9 +254,8 @@ def test_mistakes_are_named_and_nothing_is_written(
     assert not (tmp_path / "new" / "config.yaml").exists()
 
 
-def test_a_checkpoint_may_not_name_code_of_others(trained, finetune, tmp_path: Path) -> None:
-    config = trained() / "model" / "config.json"
-    config.write_text(config.read_text().replace("translate.networks.unet.UNet", "torch.hub.load"))
+def test_a_checkpoint_may_not_name_code_of_others(trained, finetune, edited) -> None:
+    edited(trained(), lambda config: config["settings"]["generator"].update(_target_="torch.hub.load"))
     done = finetune("steps=1")
     assert done.code == 2
     assert "_target_='torch.hub.load' may not be built" in done.err
