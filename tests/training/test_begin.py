@@ -13,7 +13,7 @@ from translate.errors import UserError
 from translate.methods.method import Method
 from translate.model import Model, assemble
 from translate.pixels import Side
-from translate.training.begin import Beginning, Origin, begin
+from translate.training.begin import Beginning, Origin, begin, describe_domains
 
 UNET = {"_target_": "translate.networks.unet.UNet", "num_downs": 2, "width": 2}
 RESNET = {"_target_": "translate.networks.resnet.ResNet", "num_blocks": 1, "width": 2}
@@ -228,6 +228,46 @@ def test_a_new_domain_begins_between_the_old_ones_and_its_class_anew(take_over) 
     for name in ("discriminator.domain_head.weight", "discriminator.domain_head.bias"):
         assert torch.equal(weight(new, name)[:2], weight(old, name))
         assert torch.equal(weight(new, name)[2], weight(untouched, name)[2])
+
+
+@pytest.mark.parametrize("generator", [STARGAN, RESNET | {"norm": "instance"}])
+@pytest.mark.parametrize("count", [1, 2])
+def test_old_domains_give_the_old_images_beside_a_further_label_set(take_over, generator, count: int) -> None:
+    sets = [LabelSet(names, "one_hot") for names in (("a", "b"), ("c", "d"), ("e",))]
+    before, after = Domains(tuple(sets[:count])), Domains(tuple(sets[: count + 1]))
+    old = make("stargan", generator, known=before)
+    new, _ = take_over(origin_of(old, known=before), "stargan", generator, known=after)
+    for name in before.names:
+        assert torch.equal(new.translate(images(), name), old.translate(images(), name))
+
+
+def test_a_new_domain_begins_between_domains_without_their_mask(take_over) -> None:
+    before = Domains((LabelSet(("a", "b"), "one_hot"), LabelSet(("c",), "one_hot")))
+    after = Domains((LabelSet(("a", "b"), "one_hot"), LabelSet(("c", "new"), "one_hot")))
+    old = make("stargan", STARGAN, known=before)
+    new, _ = take_over(origin_of(old, known=before), "stargan", STARGAN, known=after)
+    known = weight(old, "generator.main.0.weight")[:, 3:6]
+    torch.testing.assert_close(weight(new, "generator.main.0.weight")[:, 6], known.mean(1))
+
+
+def test_what_becomes_of_domains_is_said() -> None:
+    shown = {"dark": 0, "light": 2, "blue": 3}
+    assert describe_domains(domains("dark", "light"), shown) == [
+        "domains kept: dark, light",
+        "domains new: blue",
+        "domains without images here: dark",
+    ]
+    assert describe_domains(None, {}) == []
+
+
+def test_changes_are_said_in_the_order_of_the_network(take_over) -> None:
+    before, after = domains("a", "b"), domains("a", "b", "c")
+    generator = RESNET | {"norm": "instance"}
+    old = make("stargan", generator, known=before)
+    new, beginning = take_over(origin_of(old, known=before), "stargan", generator, known=after)
+    names = [line.partition(":")[0].strip() for line in beginning.lines if " made " in line]
+    assert len(names) > 6
+    assert names == [name for network in new.networks.values() for name in network.state_dict() if name in names]
 
 
 # --- what begins anew ---

@@ -28,32 +28,6 @@ from translate.training.run import distributed_strategy
 Words = list[str]
 
 
-@pytest.fixture
-def trained(command: Callable[..., Any], tiny_for: Callable[[str], Words], tmp_path: Path) -> Callable[..., Path]:
-    """A run of two steps; `words` may name another generator or discriminator."""
-
-    def make(method: str = "pix2pix", *words: str) -> Path:
-        others = tuple(word.partition("=")[0] for word in words if word.startswith(("generator=", "discriminator=")))
-        usual = [word for word in tiny_for(method) if not (others and word.startswith(others)) or ".width" in word]
-        done = command("train", *usual, "steps=2", *words, f"output={tmp_path / 'old'}")
-        assert done.code == 0, done.err
-        return tmp_path / "old"
-
-    return make
-
-
-@pytest.fixture
-def finetune(command: Callable[..., Any], tiny_for: Callable[[str], Words], tmp_path: Path) -> Callable[..., Any]:
-    """`translate finetune` from that run on the same images, into tmp_path/new; `verb` may be another command."""
-
-    def run(*words: str, method: str = "pix2pix", name: str = "new", verb: str = "finetune") -> Any:
-        root = next(word for word in tiny_for(method) if word.startswith("data.root="))
-        usual = [f"from={tmp_path / 'old'}", root, "batch_size=2", "data.workers=0", "accelerator=cpu"]
-        return command(verb, *usual, f"output={tmp_path / name}", "log_every=1", *words)
-
-    return run
-
-
 def networks_of(run: Path) -> dict[str, Tensor]:
     """Every weight of every network of a run."""
     state = read_state(run)
@@ -277,8 +251,6 @@ def test_an_interrupted_fine_tuning_ends_with_the_weights_of_an_unbroken_one(
     stop_after(1)
     assert finetune("steps=5", *words).code == 128 + signal.SIGTERM
     before.rename(tmp_path / "gone")  # to go on, nothing is needed but the run itself
-    (tmp_path / "old").mkdir()
-    (tmp_path / "gone" / "model").rename(tmp_path / "old" / "model")
     stop_after(3)
     assert finetune("steps=5", *words).code == 128 + signal.SIGTERM
     assert finetune("steps=5", *words).code == 0
@@ -512,9 +484,8 @@ def test_mistakes_are_named_and_nothing_is_written(
     assert not (tmp_path / "new" / "config.yaml").exists()
 
 
-def test_a_checkpoint_may_not_name_code_of_others(trained, finetune, tmp_path: Path) -> None:
-    config = find_model(trained()) / "config.json"
-    config.write_text(config.read_text().replace("translate.networks.unet.UNet", "torch.hub.load"))
+def test_a_checkpoint_may_not_name_code_of_others(trained, finetune, edited) -> None:
+    edited(trained(), lambda config: config["settings"]["generator"].update(_target_="torch.hub.load"))
     done = finetune("steps=1")
     assert done.code == 2
     assert "_target_='torch.hub.load' may not be built" in done.err

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from translate.domains import Domains, LabelSet
+from translate.domains import Domains, LabelSet, numbered
 from translate.errors import UserError
 from translate.interop.architecture import Architecture, configuration, read_architecture
 from translate.methods.cyclegan import CycleGAN
@@ -153,7 +153,7 @@ def _generator(
 
 def _domains(path: Path, generator: Architecture, names: Sequence[str] | None, *, attributes: bool) -> Domains:
     count, images = generator.num_domains, generator.channels["in_channels"]
-    names = [f"domain_{place + 1}" for place in range(count)] if names is None else [name.strip() for name in names]
+    names = numbered(count) if names is None else [name.strip() for name in names]
     if len(names) != count:
         raise UserError(
             f"--domains {','.join(names)}: these are {len(names)} names, but {path} was trained with {count} domains: "

@@ -26,6 +26,8 @@ Role = Literal["input", "output", "other"]
 ALIKE = {"generator": ("generator_forward", "generator_backward"), "generator_forward": ("generator",)}
 """Networks that may begin with the weights of another one, where their own are not there, tried in this order."""
 COUNTER = "num_batches_tracked"
+MASK = "\0"
+"""What the label of an entry begins with that is no domain's, but says which label set is known."""
 NAMED = 6
 """Tensors that are named one by one."""
 
@@ -89,7 +91,8 @@ def read_origin(checkpoint: Path, *, trusted: tuple[str, ...] = (), discriminato
         UserError: there is none, or it is damaged.
     """
     model = open_model(checkpoint, trusted=trusted)
-    state = read_state(checkpoint, mapped=True) if discriminator and checkpoint.is_dir() else None
+    remedy = "finetune.keep_discriminator=false goes on without it, with a new discriminator"
+    state = read_state(checkpoint, mapped=True, remedy=remedy) if discriminator and checkpoint.is_dir() else None
     networks = state["networks"] if state else {}
     others = {name: tensors for name, tensors in networks.items() if name not in model.method.generators}
     return Origin(checkpoint, model, others, discriminator)
@@ -162,6 +165,18 @@ def _drawn(name: str, network: nn.Module, fresh: Names) -> dict[str, Tensor]:
     }
 
 
+def describe_domains(known: Domains | None, shown: Mapping[str, int]) -> list[str]:
+    """What becomes of the domains of a model that is trained on with images of which `shown` many show each: a line
+    each for those kept, those new, and those without images."""
+    kept = () if known is None else known.names
+    found = {
+        "kept": kept,
+        "new": [name for name in shown if name not in kept],
+        "without images here": [name for name, count in shown.items() if not count],
+    }
+    return [f"domains {what}: {', '.join(names)}" for what, names in found.items() if names]
+
+
 class _Fitting:
     """How tensors depend on channels and domains, found by building the method with one more of each."""
 
@@ -203,7 +218,7 @@ class _Fitting:
         problems = [f"{key} is missing" for key in state if key not in given]
         problems += [f"{key} is left over" for key in given if key not in state]
         fitted: dict[str, Tensor] = {}
-        for key in state.keys() & given.keys():
+        for key in (key for key in state if key in given):
             old, new = given[key], state[key]
             value = self._fit(name, key, network, old.to(new), new)
             if value is None:
@@ -260,7 +275,7 @@ class _Fitting:
     def _labels(domains: Domains | None, size: int) -> list[str] | None:
         """What the entries of an axis of this size mean: names of domains, and the mask if there is one."""
         names = [] if domains is None else list(domains.names)
-        masks = [] if domains is None else [f"\0{place}" for place in range(domains.width - len(names))]
+        masks = [] if domains is None else [f"{MASK}{place}" for place in range(domains.width - len(names))]
         return next((labels for labels in (names, names + masks) if len(labels) == size), None)
 
 
@@ -270,12 +285,17 @@ def _diagonal(*blocks: Tensor) -> Tensor:
 
 
 def _by_name(known: Sequence[str], wanted: Sequence[str], *, is_fresh: bool) -> Tensor:
-    """The matrix (wanted, known) that keeps what is called the same; others begin anew, or as the mean of all."""
-    mixing = torch.full((len(wanted), len(known)), torch.nan if is_fresh or not known else 1 / len(known))
+    """The matrix (wanted, known) that keeps what is called the same. Other domains begin anew, or as the mean of those
+    known; a mask that is new does nothing at first, so that what is kept gives the same images with it."""
+    is_domain = torch.tensor([not name.startswith(MASK) for name in known])
+    mean = torch.full((len(known),), torch.nan) if is_fresh or not known else is_domain / is_domain.sum()
+    mixing = mean.repeat(len(wanted), 1)
     for row, name in enumerate(wanted):
         if name in known:
             mixing[row] = 0
             mixing[row, known.index(name)] = 1
+        elif name.startswith(MASK):
+            mixing[row] = 0
     return mixing
 
 

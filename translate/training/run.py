@@ -33,7 +33,7 @@ from translate.picture import tensor_grid
 from translate.pixels import Side
 from translate.signals import ignore_signals, stop_on_signal
 from translate.training.average import WeightAverage
-from translate.training.begin import Beginning, Origin, begin, read_origin
+from translate.training.begin import Beginning, Origin, begin, describe_domains, read_origin
 from translate.training.checkpoint import model_tensors, read_progress, restore_state, save_state
 from translate.training.curves import draw_curves
 from translate.training.log import RunLog
@@ -42,7 +42,7 @@ from translate.training.parts import Learning, choose_learning, learning_table
 from translate.training.restraint import Restraint
 from translate.training.run_folder import open_run, write_config
 from translate.training.seed import seed_everything
-from translate.training.settings import Settings
+from translate.training.settings import Finetune, Settings
 from translate.training.validation import open_validation
 
 WARMUP = 200
@@ -244,6 +244,9 @@ def check_settings(settings: Settings) -> None:
         raise UserError(f"seed={settings.seed} must be 0 or more")
     if not 0 <= settings.average_decay < 1:
         raise UserError(f"average_decay={settings.average_decay} is outside 0 to 1; 0 is off, 0.999 is usual")
+    checkpoint = settings.finetune.checkpoint
+    if checkpoint is not None and Path(checkpoint).resolve().is_relative_to(Path(settings.output).resolve()):
+        raise UserError(f"output={settings.output} is where from={checkpoint} lies: give another output=FOLDER")
 
 
 def look_at_data(
@@ -275,13 +278,26 @@ def find_origin(settings: Settings, allowed: tuple[str, ...]) -> Origin | None:
     """
     finetune = settings.finetune
     if finetune.checkpoint is None:
+        given = [f"finetune.{key}" for key, value in vars(finetune).items() if value != getattr(Finetune(), key)]
+        if given:
+            raise UserError(
+                f"{', '.join(given)}: there is no trained model to go on from. Give it, with the same settings: "
+                "translate finetune from=CHECKPOINT"
+            )
         return None
     if finetune.warmup is not None and finetune.warmup < 0:
         raise UserError(f"finetune.warmup={finetune.warmup} must be at least 0")
     if finetune.distance_weight < 0:
         raise UserError(f"finetune.distance_weight={finetune.distance_weight} must be at least 0")
     trusted = tuple(name for name in allowed if name not in LOCAL)  # a stranger's checkpoint may name less than we
-    return read_origin(Path(finetune.checkpoint), trusted=trusted, discriminator=finetune.keep_discriminator)
+    origin = read_origin(Path(finetune.checkpoint), trusted=trusted, discriminator=finetune.keep_discriminator)
+    trained, wanted = (data.get("direction") for data in (origin.model.settings["data"], settings.data))
+    if origin.model.method.is_reversible and None not in (trained, wanted) and trained != wanted:
+        raise UserError(
+            f"data.direction={wanted}, but from={finetune.checkpoint} was trained {trained}, and its networks of the "
+            f"two ways would be swapped: use data.direction={trained}; it translates both ways (convert --direction)"
+        )
+    return origin
 
 
 def make_method(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> Method:
@@ -322,6 +338,7 @@ def take_over(
         channels=settings.finetune.channels,
         fresh=learning.fresh,
     )
+    beginning.lines += describe_domains(origin.model.domains, data.shown("train"))
     is_new = bool(beginning.fresh) and not any(name in method.generators for name in beginning.fresh)
     usual = min(WARMUP, total_steps // 10) if is_new else 0
     beginning.warmup = usual if settings.finetune.warmup is None else settings.finetune.warmup
