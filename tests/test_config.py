@@ -20,6 +20,7 @@ from translate.config import (
     describe_group,
     explain_settings,
     groups,
+    to_settings,
 )
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
@@ -188,3 +189,14 @@ def test_defaults_are_shown_as_they_are_typed():
     shown = {key: default for key, default, _ in explain_settings([])}
     assert (shown["batch_size"], shown["seed"], shown["compile"], shown["steps"]) == ("1", "0", "false", "null")
     assert shown["optimizer.betas"] == "[0.5, 0.999]"
+
+
+def test_rates_are_typed_part_by_part() -> None:
+    words = ["finetune.rates.encoder=0.5", "finetune.rates.generator.decoder_1=0.1", "data.root=somewhere"]
+    assert compose_settings(words).settings.finetune.rates == {"encoder": 0.5, "generator.decoder_1": 0.1}
+
+
+def test_a_run_of_an_earlier_version_has_no_fresh_parts() -> None:
+    tree = compose_settings(["data.root=somewhere"]).tree
+    del tree["finetune"]["fresh"]
+    assert to_settings(tree).finetune.fresh == []

@@ -58,6 +58,54 @@ def test_what_is_no_description_of_domains_is_refused(saved):
         Domains.from_dict(saved)
 
 
+# --- domains of a model and of further images ---
+
+
+@pytest.mark.parametrize(
+    ("known", "own", "expected"),
+    [
+        ([["a", "b"]], [["c"]], [["a", "b", "c"]]),  # a further domain
+        ([["a", "b"]], [["b", "c"], ["d"]], [["a", "b", "c"], ["d"]]),  # a further set
+        ([["a", "b"]], [["d"], ["b", "c"]], [["a", "b", "c"], ["d"]]),
+        ([["a"], ["b"]], [["b"], ["c"]], [["a"], ["b"], ["c"]]),
+        ([["a"]], [["x"], ["y"], ["z"]], [["a", "x"], ["y"], ["z"]]),
+        ([["a"], ["b"]], [["c"]], [["a", "c"], ["b"]]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["one_hot", "attributes"])
+def test_sets_that_share_a_name_belong_together_whatever_their_order(known, own, expected, kind):
+    known, own, expected = (
+        domains(*(LabelSet(tuple(names), kind) for names in sets)) for sets in (known, own, expected)
+    )
+    assert known.union(own) == expected
+    assert known.union(expected) == expected
+    for index, labels in enumerate(own.sets):  # a label vector stays what it is
+        lifted = expected.lift(own.vector(index, [1, *[0] * (len(labels.names) - 1)]), own)
+        shown = [name for name, value in zip(expected.names, lifted, strict=False) if value]
+        assert shown == [labels.names[0]]
+
+
+def test_a_name_in_two_sets_is_refused():
+    known = domains(LabelSet(("a", "b"), "one_hot"), LabelSet(("c",), "attributes"))
+    with pytest.raises(UserError, match=r"^c would be in two label sets: the model's are a, b \(one_hot\); c \(attrib"):
+        known.union(domains(LabelSet(("a", "c"), "one_hot")))
+
+
+def test_a_model_imported_without_its_kind_is_named():
+    with pytest.raises(
+        UserError, match=r"use data\.kind=one_hot, or import the model with translate import --attributes"
+    ):
+        domains(OBJECTS).union(domains(HAIR))
+
+
+def test_attributes_without_a_label_are_unsaid():
+    young, male = (LabelSet((name,), "attributes") for name in ("Young", "Male"))
+    assert domains(HAIR).unsaid(domains(young)) == ["Black", "Blond", "Male"]
+    assert domains(HAIR).unsaid(domains(HAIR)) == []
+    assert domains(OBJECTS).unsaid(domains(LabelSet(("clock",), "one_hot"))) == []  # a clock is no bottle
+    assert domains(young, male).unsaid(domains(male)) == []  # a mask says that the other set is not known
+
+
 # --- requests ---
 
 

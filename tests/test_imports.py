@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "data": {"errors", "files", "batch", "domains", "memory", "pixels", "picture"},
     "training": {
         *("errors", "files", "batch", "memory", "pixels", "picture", "signals", "build", "model", "model_folder"),
-        *("data", "domains", "evaluation", "methods", "opening"),
+        *("data", "domains", "evaluation", "methods", "networks", "opening"),
     },
     "conversion": {
         *("errors", "files", "domains", "memory", "pixels", "picture", "methods", "model", "model_folder", "networks"),

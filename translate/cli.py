@@ -502,21 +502,27 @@ def compose_finetuning(words: list[str], config_dir: Path | None) -> "Composed":
     Raises:
         UserError: from= is missing, or the first thing that is wrong.
     """
-    from translate.config import complete_settings, finetune_settings
+    from translate.config import complete_settings, continued_outputs, finetune_settings
     from translate.model import read_settings
     from translate.model_folder import find_model, is_reference
     from translate.opening import open_model
+    from translate.training.run_folder import began_with
 
     given = [word.partition("=")[2] for word in words if word.startswith("from=")]
     if not given or not given[-1]:
-        raise UserError("from= is missing: give the run or model folder to go on from, from=CHECKPOINT")
+        raise UserError(
+            "from= is missing: give the run, model folder or file of weights to go on from, from=CHECKPOINT"
+        )
     checkpoint = Path(given[-1]).expanduser().absolute()
-    if is_reference(checkpoint):
-        settings = complete_settings(open_model(checkpoint).settings)
-    else:
-        settings = read_settings(find_model(checkpoint))
     others = [word for word in words if not word.startswith("from=")]
-    return finetune_settings(settings, [*others, f"finetune.checkpoint={checkpoint}"], config_dir)
+    known = checkpoint
+    if not checkpoint.exists():  # a run that began with it goes on without it
+        known = next((run for run in continued_outputs(others) if began_with(run, checkpoint)), checkpoint)
+    if is_reference(known):
+        settings = complete_settings(open_model(known).settings)
+    else:
+        settings = read_settings(find_model(known))
+    return finetune_settings(settings, others, config_dir, checkpoint=checkpoint)
 
 
 def trust(config_dir: Path | None) -> tuple[str, ...]:
@@ -572,7 +578,7 @@ def print_inspection(inspection: "Inspection") -> None:
             )
     for (height, width), count in inspection.sizes.most_common(5):
         table.add_row("size", f"{width}x{height}: {count}")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def print_learning(taken: list[str], parts: list[tuple[str, int, str]]) -> None:
@@ -604,8 +610,9 @@ def print_model(checkpoint: Path) -> None:
     table.add_row("steps", f"{model.steps:,}")
     for entry in model.lineage:
         steps = "" if entry.get("steps") is None else f", {entry['steps']:,} steps"
-        table.add_row(str(entry["kind"]), f"{entry['source']}{steps}, sha256 {str(entry['sha256'])[:12]}")
-    Console().print(table)
+        digest = "" if entry.get("sha256") is None else f", sha256 {str(entry['sha256'])[:12]}"
+        table.add_row(str(entry.get("kind", "")), f"{entry.get('source', 'not said')}{steps}{digest}")
+    Console(markup=False).print(table)
 
 
 def print_warnings(inspection: "Inspection") -> None:
@@ -696,6 +703,8 @@ def print_domains(evaluation: "DomainEvaluation") -> None:
         f"Recognized by a ResNet-18 trained for {evaluation.classifier_steps} steps on the training images, which saw "
         "neither the model nor its translations."
     )
+    if evaluation.unseen:
+        console.print(f"Not measured, since no training image here shows them: {', '.join(evaluation.unseen)}.")
     if evaluation.mean.get("real", 1) < 0.9:
         console.print("It is often wrong on real images too, so that what it says of translations means little.")
 

@@ -6,6 +6,7 @@ the choices are.
 
 import difflib
 import functools
+import glob
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,10 +27,13 @@ from translate.errors import UserError
 from translate.training.settings import Settings
 
 PRIMARY = "train"
+RATES = "finetune.rates"
 KEPT = ("method", "generator", "discriminator", "objective", "data", "image_size", "norm_at_test", "dropout_at_test")
 """What a fine-tuning takes from the trained model's settings, unless told otherwise."""
-OF_A_METHOD = ("discriminator", "objective", "data")
+OF_ANOTHER_METHOD = ("method", "discriminator", "objective", "data")
 """What another method brings along."""
+TRUSTED_DATA = ("translate.data.",)
+"""What the data of a stranger's model may name."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,23 @@ def conf_directory() -> Path:
 
 def choices(group: str, own: Path | None = None) -> list[str]:
     """The names that `group=` takes, with those of the user's own configuration folder."""
-    folders = [conf_directory(), *([own] if own else [])]
-    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+    return sorted({path.stem for folder in _folders(own) for path in (folder / group).glob("*.yaml")})
 
 
 def groups(own: Path | None = None) -> list[str]:
     """The component groups: the folders of the configuration tree."""
-    folders = [conf_directory(), *([own] if own else [])]
-    return sorted({path.name for folder in folders for path in folder.iterdir() if path.is_dir()})
+    return sorted({path.name for folder in _folders(own) for path in folder.iterdir() if path.is_dir()})
+
+
+def _folders(own: Path | None) -> list[Path]:
+    """The configuration tree and the user's own folder, if there is one.
+
+    Raises:
+        UserError: what was given is no folder.
+    """
+    if own is not None and not own.is_dir():
+        raise UserError(f"--config-dir {own} is not a folder")
+    return [conf_directory(), *([own] if own else [])]
 
 
 def compose_settings(words: Sequence[str], own: Path | None = None) -> Composed:
@@ -80,8 +93,6 @@ def compose_settings(words: Sequence[str], own: Path | None = None) -> Composed:
     Raises:
         UserError: the first thing that is wrong.
     """
-    if own is not None and not own.is_dir():
-        raise UserError(f"--config-dir {own} is not a folder")
     overrides = [parse(word) for word in words]
     known_groups = groups(own)
     chosen = [override for override in overrides if override.key_or_group in known_groups]
@@ -95,9 +106,11 @@ def compose_settings(words: Sequence[str], own: Path | None = None) -> Composed:
     return _checked(config, names, own)
 
 
-def finetune_settings(model: Mapping[str, Any], words: Sequence[str], own: Path | None = None) -> Composed:
-    """The configuration of a fine-tuning: what makes a trained model (its settings are `model`) and how its data is
-    read, everything else as in conf/train.yaml, and `words` on top.
+def finetune_settings(
+    model: Mapping[str, Any], words: Sequence[str], own: Path | None = None, *, checkpoint: Path
+) -> Composed:
+    """The configuration of a fine-tuning of `checkpoint`: what makes that trained model (its settings are `model`) and
+    how its data is read, everything else as in conf/train.yaml with its method, and `words` on top.
 
     A component that `words` choose (`data=...`, `objective=...`) takes the place of the model's; a recipe changes what
     it changes in training.
@@ -106,22 +119,24 @@ def finetune_settings(model: Mapping[str, Any], words: Sequence[str], own: Path 
         UserError: the first thing that is wrong.
     """
     overrides = [parse(word) for word in words]
-    chosen = [override for override in overrides if override.key_or_group in groups(own)]
-    for override in chosen:
+    chosen = {override.key_or_group: override for override in overrides if override.key_or_group in groups(own)}
+    for override in chosen.values():
         check_choice(override, own)
-    usual, _ = _compose([], own)
-    config, names = _compose([_text(override) for override in chosen], own)
-    typed = {override.key_or_group for override in chosen}
+    known = _method_name(model["method"]["_target_"], own)
+    method = chosen["method"].value() if "method" in chosen else known
+    replaced = {*(chosen.keys() - {"method"}), *(OF_ANOTHER_METHOD if method != known else ())}
+    first = [f"method={method}"] if method else []
+    usual, _ = _compose(first, own)
+    config, names = _compose([*first, *(_text(chosen[group]) for group in chosen if group != "method")], own)
     for key in KEPT:
-        is_replaced = key in typed or ("method" in typed and key in OF_A_METHOD)
-        if key in model and not is_replaced:
+        if key in model and key not in replaced:
             OmegaConf.update(config, key, _kept(key, model, usual, config, own), merge=False, force_add=True)
-    others = [override for override in overrides if override not in chosen]
-    for override in others:
+    for override in (override for override in overrides if override.key_or_group not in chosen):
         check_key(override, config)
         OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
     for word in one_length(overrides):
         config[word.partition("=")[0]] = None
+    config.finetune.checkpoint = str(checkpoint)
     return _checked(config, names, own)
 
 
@@ -140,27 +155,30 @@ def _kept(key: str, model: Mapping[str, Any], usual: DictConfig, config: DictCon
     if not isinstance(model[key], Mapping):
         return model[key] if config[key] == usual[key] else config[key]
     for _, component in components({key: model[key]}):  # which may be a stranger's
-        resolve(component["_target_"], (*TRUSTED, "translate.data.", *own_targets(own)))
+        resolve(component["_target_"], (*(TRUSTED_DATA if key == "data" else TRUSTED), *own_targets(own)))
     if config[key]._target_ != usual[key]._target_:
         return config[key]  # a recipe put another component in its place
     node = OmegaConf.create(dict(model[key]))
-    folders = [conf_directory(), *([own] if own else [])]
-    files = [OmegaConf.load(file) for folder in folders for file in sorted((folder / key).glob("*.yaml"))]
+    files = [OmegaConf.load(file) for folder in _folders(own) for file in sorted((folder / key).glob("*.yaml"))]
     plain = next((file for file in files if OmegaConf.select(file, "_target_") == node._target_), OmegaConf.create())
     for name, value in flatten(OmegaConf.to_container(plain)):  # type: ignore[arg-type]
         if isinstance(value, str) and "${" in value:  # what followed another setting does so again
             follows = OmegaConf.select(OmegaConf.create({**model, key: plain}), f"{key}.{name}")
             if name == "root" or follows == OmegaConf.select(node, name):
                 OmegaConf.update(node, name, value)
-        elif value == "???":
+        elif value == "???" or (key == "data" and _is_of_images(name, OmegaConf.select(node, name))):
             OmegaConf.update(node, name, value)
-        elif name.split(".")[-1] in ("label_file", "domains", "replay"):
-            OmegaConf.update(node, name, None)
     before = dict(flatten(OmegaConf.to_container(usual[key])))  # type: ignore[arg-type]
     for name, value in flatten(OmegaConf.to_container(config[key])):  # type: ignore[arg-type]
         if before.get(name) != value and OmegaConf.select(node, name, default=node) is not node:
             OmegaConf.update(node, name, value)
     return node
+
+
+def _is_of_images(name: str, value: Any) -> bool:
+    """Whether a setting of data is of the images that there were: other images have others."""
+    is_absolute = isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute())
+    return is_absolute or name.split(".")[-1] in ("label_file", "domains", "exclusive", "replay")
 
 
 def to_settings(tree: Mapping[str, Any]) -> Settings:
@@ -186,19 +204,39 @@ def parse(word: str) -> Override:
     if "=" not in word:
         example = f"data.root={word}" if Path(word).exists() else "image_size=128"
         raise UserError(f"{word!r} is not KEY=VALUE; an example is {example}")
+    key, _, value = word.partition("=")
+    if key.startswith(f"{RATES}."):  # a part has a name with dots of its own
+        key, value = RATES, f"{{{key.removeprefix(f'{RATES}.')}: {value}}}"
     parser = OverridesParser.create()
     try:
-        return parser.parse_override(word)
+        override = parser.parse_override(f"{key}={value}")
     except HydraException:
         pass
+    else:
+        if override.is_sweep_override():
+            raise UserError(
+                f"{word!r} gives several values where one is meant. A value with a comma in it is quoted: "
+                f"\"{key}='{value}'\""
+            )
+        return override
     # Paths hold what Hydra's grammar reserves, such as brackets: then the whole value is meant as it stands.
-    key, _, value = word.partition("=")
     # Inside Hydra's quotes a backslash is special before a quote alone.
     quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), value)
     try:
         return parser.parse_override(f"{key}='{quoted}'")
     except HydraException as error:
         raise UserError(f"{word!r} is not KEY=VALUE; an example is image_size=128") from error
+
+
+def continued_outputs(words: Sequence[str]) -> list[Path]:
+    """The run folders that `words` may mean to continue: `output`, or one that a method's run on `data.root` has."""
+    values = {override.key_or_group: override.value() for override in map(parse, words)}
+    if values.get("resume") == "never":
+        return []
+    if values.get("output") is not None:
+        return [Path(str(values["output"]))]
+    name = glob.escape(Path(str(values.get("data.root", "?"))).resolve().stem)
+    return sorted(Path("runs").glob(f"*_{name}"))
 
 
 def one_length(overrides: Sequence[Override]) -> list[str]:
@@ -252,7 +290,6 @@ def drop_foreign_defaults(config: DictConfig, chosen: Mapping[str, str], typed: 
     Keys that the component's own file or the user names stay, to be checked, and so do those that no component of the
     group has.
     """
-    folders = [conf_directory(), *([own] if own else [])]
     for group, name in chosen.items():
         node = config._get_node(group) if group in config else None
         if not isinstance(node, DictConfig) or "_target_" not in node:
@@ -262,7 +299,7 @@ def drop_foreign_defaults(config: DictConfig, chosen: Mapping[str, str], typed: 
         unknown = [key for key in unknown if f"{group}.{key}" not in typed]
         if not unknown:
             continue
-        files = {file: file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
+        files = {file: file.stem for folder in _folders(own) for file in (folder / group).glob("*.yaml")}
         keys = {file: {str(key) for key in OmegaConf.load(file)} for file in files}
         written = set().union(*(keys[file] for file, stem in files.items() if stem == name))
         others = set().union(*keys.values()) - written
@@ -324,9 +361,8 @@ def explain_settings(words: Sequence[str], own: Path | None = None) -> list[tupl
         check_choice(override, own)
     config, chosen = _compose([_text(override) for override in overrides], own)
     meanings: dict[str, str] = {}
-    folders = [conf_directory(), *([own] if own else [])]
     for group in groups(own):
-        for folder in folders:
+        for folder in _folders(own):
             meanings |= _comments(folder / group / f"{chosen[group]}.yaml", group)
     meanings = _comments(conf_directory() / f"{PRIMARY}.yaml", "") | meanings
     tree: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
@@ -341,8 +377,7 @@ def description(path: Path) -> str:
 
 def describe_group(group: str, own: Path | None = None) -> list[tuple[str, str]]:
     """(name, description) of every choice of a group."""
-    folders = [conf_directory(), *([own] if own else [])]
-    files = {path.stem: path for folder in folders for path in (folder / group).glob("*.yaml")}
+    files = {path.stem: path for folder in _folders(own) for path in (folder / group).glob("*.yaml")}
     return [(name, description(files[name])) for name in sorted(files)]
 
 
@@ -373,8 +408,7 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     The others are the defaults of the method. `data.root` is `unknown`: nobody said which images it was trained on.
     """
-    target = settings["method"]["_target_"]
-    (method,) = (name for name in choices("method") if _method_target(name) == target)
+    method = _method_name(settings["method"]["_target_"], None)
     composed = compose_settings([f"method={method}", "data.root=unknown", f"image_size={settings['image_size']}"])
     tree = _merged(composed.tree, settings)
     tree["data"]["root"] = "unknown"
@@ -384,8 +418,12 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _method_target(name: str) -> str:
-    return str(OmegaConf.load(conf_directory() / "method" / f"{name}.yaml").method._target_)
+def _method_name(target: str, own: Path | None) -> str | None:
+    """What `method=` calls the component `target`; None if no file names it."""
+    files = [file for folder in _folders(own) for file in sorted((folder / "method").glob("*.yaml"))]
+    return next(
+        (file.stem for file in files if OmegaConf.select(OmegaConf.load(file), "method._target_") == target), None
+    )
 
 
 def _merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -449,7 +487,8 @@ def _make_absolute(data: dict[str, Any]) -> None:
 
 
 def _text(override: Override) -> str:
-    return str(override.input_line)
+    """What Hydra is told; the parts that have rates are keys that no file names."""
+    return f"{'++' * (override.key_or_group == RATES)}{override.input_line}"
 
 
 def _comments(path: Path, group: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The domains of a multi-domain model: their names, how a label vector is laid out, what a request makes of one."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -68,37 +69,68 @@ class Domains:
     def union(self, other: "Domains") -> "Domains":
         """These domains and those of `other` that are not among them, behind the others of their set.
 
-        A set of `other` belongs to the one here that shares a name with it, or else to the one of the same place.
+        A set of `other` belongs to the one here that shares a name with it, or else to the one of the same place, if
+        no other set does; or else it is a further one.
 
         Raises:
-            UserError: sets that belong together differ in kind.
+            UserError: sets that belong together differ in kind, or a name would be in two sets.
         """
         sets = list(self.sets)
-        for place, labels in enumerate(other.sets):
-            index = self._place_of(labels, place)
+        for index, labels in zip(self._places(other), other.sets, strict=True):
             if index == len(sets):
                 sets.append(labels)
                 continue
             known = sets[index]
             if known.kind != labels.kind:
+                imported = ", or import the model with translate import --attributes" * (known.kind == "one_hot")
                 raise UserError(
                     f"the domains {', '.join(labels.names)} are of kind {labels.kind}, but the model's "
-                    f"{', '.join(known.names)} are {known.kind}: use data.kind={known.kind}"
+                    f"{', '.join(known.names)} are {known.kind}: use data.kind={known.kind}{imported}"
                 )
             names = tuple(dict.fromkeys(known.names + labels.names))
             sets[index] = LabelSet(names, known.kind, tuple(dict.fromkeys(known.exclusive + labels.exclusive)))
-        return Domains(tuple(sets))
+        united = Domains(tuple(sets))
+        twice = sorted({name for name in united.names if united.names.count(name) > 1})
+        if twice:
+            raise UserError(
+                f"{', '.join(twice)} would be in two label sets: the model's are {self.described()}, the images' "
+                f"{other.described()}. Rename that folder or column, or leave it out of data.domains"
+            )
+        return united
+
+    def described(self) -> str:
+        """The names and kinds of the sets, in words."""
+        return "; ".join(f"{', '.join(labels.names)} ({labels.kind})" for labels in self.sets)
 
     def lift(self, vector: Sequence[float], other: "Domains") -> tuple[float, ...]:
         """The label vector here, of a union with `other`, for one of `other`."""
         known = dict(zip(other.names, vector, strict=False))
         place = 0 if len(other.sets) == 1 else list(vector[len(other.names) :]).index(1.0)
-        index = self._place_of(other.sets[place], place)
+        index = self._places(other)[place]
         return self.vector(index, [known.get(name, 0.0) for name in self.sets[index].names])
 
-    def _place_of(self, labels: LabelSet, place: int) -> int:
-        shared = (index for index, known in enumerate(self.sets) if set(known.names) & set(labels.names))
-        return next(shared, place)
+    def unsaid(self, other: "Domains") -> list[str]:
+        """The names here, in a union with `other`, of which the labels of `other` leave open whether an image shows
+        them: attributes it does not have beside others that it has. Who shows one of one-hot domains shows no other."""
+        return [
+            name
+            for index, labels in zip(self._places(other), other.sets, strict=True)
+            for name in self.sets[index].names
+            if labels.kind == "attributes" and name not in labels.names
+        ]
+
+    def _places(self, other: "Domains") -> list[int]:
+        """The set here that each set of `other` belongs to; those beyond the last are further ones."""
+        shared = [
+            next((index for index, known in enumerate(self.sets) if set(known.names) & set(labels.names)), None)
+            for labels in other.sets
+        ]
+        free = set(range(len(self.sets))) - set(shared)
+        further = itertools.count(len(self.sets))
+        return [
+            index if index is not None else place if place in free else next(further)
+            for place, index in enumerate(shared)
+        ]
 
     def vector(self, index: int, values: Sequence[float]) -> tuple[float, ...]:
         """The label vector of an image of which set `index` says `values`, one per name of that set."""
@@ -270,6 +302,11 @@ class Domains:
         if name in self.names:
             return name
         return next((known for known in self.names if known.lower() == name.lower()), None)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """What domains are called whose names nobody knows."""
+    return tuple(f"domain_{place}" for place in range(1, count + 1))
 
 
 def _parts(request: str) -> list[str]:

@@ -37,7 +37,8 @@ class Model:
     """A method rebuilt for translation, in evaluation mode on the CPU, and what it was made from.
 
     `fingerprint` is a digest of the files it was read from; `lineage` what it was made from, empty for a model that
-    was trained from the start.
+    was trained from the start; `report` a line each on what was found, dropped or filled in where the files are another
+    project's.
     """
 
     method: Method
@@ -48,6 +49,7 @@ class Model:
     steps: int
     fingerprint: str = ""
     lineage: Lineage = ()
+    report: Sequence[str] = ()
 
     def apply_test_behaviour(self) -> None:
         """Put the networks that translate into evaluation mode as `settings` say."""
@@ -173,11 +175,10 @@ def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
         if not {source.dtype, target.dtype} <= FULL_RANGE.keys():
             raise ValueError("unknown pixel type")
         domains = Domains.from_dict(config["domains"]) if config.get("domains") else None
-        lineage = [dict(entry) for entry in config.get("lineage", [])]
         method = assemble_translators(
             settings, source=source, target=target, domains=domains, allowed=(*TRUSTED, *trusted)
         )
-        model = Model(method, source, target, domains, settings, steps, fingerprint_of(folder), lineage)
+        model = Model(method, source, target, domains, settings, steps, fingerprint_of(folder), read_lineage(folder))
         model.apply_test_behaviour()
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}") from error
@@ -205,15 +206,27 @@ class NoDraws(TorchFunctionMode):
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings of the model in `folder`. Errors as `read_model`."""
+    """The settings of the model in `folder`, with the components it was trained with. Errors as `read_model`."""
     settings: dict[str, Any] = _read_config(folder / CONFIG)["settings"]
+    for name in ("method", "generator", "discriminator", "objective", "data"):
+        if not isinstance(settings.get(name), dict) or "_target_" not in settings[name]:
+            raise UserError(f"{folder / CONFIG} is damaged: its settings name no {name}")
     return settings
 
 
 def read_lineage(folder: Path) -> Lineage:
     """What the model in `folder` was made from. Errors as `read_model`."""
-    lineage: Lineage = _read_config(folder / CONFIG).get("lineage", [])
+    lineage = _read_config(folder / CONFIG).get("lineage", [])
+    if not isinstance(lineage, list) or not all(map(_is_ancestor, lineage)):
+        raise UserError(f"{folder / CONFIG} is damaged: its lineage is no list of what the model was made from")
     return lineage
+
+
+def _is_ancestor(entry: Any) -> bool:
+    return isinstance(entry, dict) and all(
+        value is None or isinstance(value, (int | float) if key == "steps" else (str | int | float))
+        for key, value in entry.items()
+    )
 
 
 def read_domains(folder: Path) -> Domains | None:
@@ -237,6 +250,13 @@ def _read_config(path: Path) -> dict[str, Any]:
     missing = {"source", "target", "settings"} - config.keys()
     if missing:
         raise UserError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}")
+    if not isinstance(config["settings"], dict):
+        raise UserError(f"{path} is damaged: its settings are a {type(config['settings']).__name__}")
+    if "${" in json.dumps(config["settings"]):
+        raise UserError(
+            f"{path}: a setting holds ${{...}}, which no training wrote: it would be filled in with what is on this "
+            "computer"
+        )
     return config
 
 

@@ -351,8 +351,7 @@ def test_data_of_other_domains_is_refused(tmp_path: Path, colors: dict[str, Any]
         evaluate_domains(translator_of(Coloring(), HAIR), colors, tmp_path)
     assert str(caught.value) == (
         "the data's domains are blue, red (one_hot), but the model was trained with black, blond, smiling "
-        "(attributes): data.domains names the ones to use in their order, data.kind and data.exclusive say what they "
-        "are"
+        "(attributes): data.domains names the ones to use, data.kind and data.exclusive say what they are"
     )
 
 

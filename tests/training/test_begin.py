@@ -13,7 +13,7 @@ from translate.errors import UserError
 from translate.methods.method import Method
 from translate.model import Model, assemble
 from translate.pixels import Side
-from translate.training.begin import Beginning, Origin, begin
+from translate.training.begin import Beginning, Origin, begin, describe_domains
 
 UNET = {"_target_": "translate.networks.unet.UNet", "num_downs": 2, "width": 2}
 RESNET = {"_target_": "translate.networks.resnet.ResNet", "num_blocks": 1, "width": 2}
@@ -61,7 +61,7 @@ def origin_of(
     method: Method, source: int = 3, target: int = 3, known: Domains | None = None, *, whole: bool = True
 ) -> Origin:
     """A checkpoint of a method, with its discriminators if it is `whole`."""
-    others = {name: network.state_dict() for name, network in method.networks.items() if name not in method.translators}
+    others = {name: network.state_dict() for name, network in method.networks.items() if name not in method.generators}
     model = Model(method, side(source), side(target), known, {}, 7)
     return Origin(Path("old"), model, others if whole else {})
 
@@ -79,6 +79,7 @@ def take_over() -> Callable[..., tuple[Method, Beginning]]:
         known: Domains | None = None,
         *,
         channels: Any = "average",
+        fresh: frozenset[str] = frozenset(),
         **changed: Any,
     ) -> tuple[Method, Beginning]:
         built = make(method, generator, source, target, known, seed=1, **changed)
@@ -87,7 +88,7 @@ def take_over() -> Callable[..., tuple[Method, Beginning]]:
             return make(method, generator, source.channels, target.channels, known, **changed)
 
         sides = {"source": side(source), "target": side(target)}
-        return built, begin(built, origin, build, **sides, domains=known, channels=channels)
+        return built, begin(built, origin, build, **sides, domains=known, channels=channels, fresh=fresh)
 
     return run
 
@@ -229,6 +230,70 @@ def test_a_new_domain_begins_between_the_old_ones_and_its_class_anew(take_over) 
         assert torch.equal(weight(new, name)[2], weight(untouched, name)[2])
 
 
+@pytest.mark.parametrize("generator", [STARGAN, RESNET | {"norm": "instance"}])
+@pytest.mark.parametrize("count", [1, 2])
+def test_old_domains_give_the_old_images_beside_a_further_label_set(take_over, generator, count: int) -> None:
+    sets = [LabelSet(names, "one_hot") for names in (("a", "b"), ("c", "d"), ("e",))]
+    before, after = Domains(tuple(sets[:count])), Domains(tuple(sets[: count + 1]))
+    old = make("stargan", generator, known=before)
+    new, _ = take_over(origin_of(old, known=before), "stargan", generator, known=after)
+    for name in before.names:
+        assert torch.equal(new.translate(images(), name), old.translate(images(), name))
+
+
+def test_a_new_domain_begins_between_domains_without_their_mask(take_over) -> None:
+    before = Domains((LabelSet(("a", "b"), "one_hot"), LabelSet(("c",), "one_hot")))
+    after = Domains((LabelSet(("a", "b"), "one_hot"), LabelSet(("c", "new"), "one_hot")))
+    old = make("stargan", STARGAN, known=before)
+    new, _ = take_over(origin_of(old, known=before), "stargan", STARGAN, known=after)
+    known = weight(old, "generator.main.0.weight")[:, 3:6]
+    torch.testing.assert_close(weight(new, "generator.main.0.weight")[:, 6], known.mean(1))
+
+
+def test_what_becomes_of_domains_is_said() -> None:
+    shown = {"dark": 0, "light": 2, "blue": 3}
+    assert describe_domains(domains("dark", "light"), shown) == [
+        "domains kept: dark, light",
+        "domains new: blue",
+        "domains without images here: dark",
+    ]
+    assert describe_domains(None, {}) == []
+
+
+def test_changes_are_said_in_the_order_of_the_network(take_over) -> None:
+    before, after = domains("a", "b"), domains("a", "b", "c")
+    generator = RESNET | {"norm": "instance"}
+    old = make("stargan", generator, known=before)
+    new, beginning = take_over(origin_of(old, known=before), "stargan", generator, known=after)
+    names = [line.partition(":")[0].strip() for line in beginning.lines if " made " in line]
+    assert len(names) > 6
+    assert names == [name for network in new.networks.values() for name in network.state_dict() if name in names]
+
+
+# --- what begins anew ---
+
+
+def test_a_fresh_part_keeps_its_first_weights_and_statistics_and_all_else_is_taken_over(take_over) -> None:
+    old = make("pix2pix", UNET | {"num_downs": 3})
+    parts = {"generator.model.model.1.model.5.weight", "generator.model.model.1.model.6.weight"}  # decoder_2
+    parts |= {"generator.model.model.1.model.6.bias"}
+    fresh = frozenset(parts | {name for name in old.state_dict() if name.startswith("discriminator")})
+    new, beginning = take_over(origin_of(old), "pix2pix", UNET | {"num_downs": 3}, fresh=fresh)
+    untouched = make("pix2pix", UNET | {"num_downs": 3}, seed=1)
+    parts |= {f"generator.model.model.1.model.6.{name}" for name in ("running_mean", "running_var")}
+    for name in old.state_dict():
+        if not name.endswith("num_batches_tracked"):
+            expected = untouched if name in parts or name.startswith("discriminator") else old
+            assert torch.equal(weight(new, name), weight(expected, name)), name
+    count = len(old.generator.state_dict()) - 6
+    assert beginning.lines == [
+        f"generator: {count} tensors taken over",
+        "  generator.decoder_2: new; finetune.fresh",
+        "discriminator: new; finetune.fresh names all of it",
+    ]
+    assert beginning.fresh == ["discriminator"]
+
+
 # --- what does not fit ---
 
 
@@ -249,7 +314,7 @@ def test_another_architecture_is_refused(take_over, method: str, generator: dict
 def test_another_method_is_refused_with_the_networks_there_are(take_over) -> None:
     known = domains("a", "b")
     old = make("stargan", STARGAN, known=known)
-    old.translators = ("painter",)
+    old.generators = old.translators = ("painter",)
     old.painter = nn.Identity()
     with pytest.raises(UserError, match=r"from=old has no generator: it is a StarGAN model with painter\. Leave"):
         take_over(origin_of(old, known=known, whole=False), "stargan", STARGAN, known=known)

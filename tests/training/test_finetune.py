@@ -1,5 +1,8 @@
 """Fine-tuning from the command line: what is frozen stays, what is new warms up, an interruption changes nothing."""
 
+import re
+import shlex
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,39 +10,22 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning_fabric.strategies.ddp import DDPStrategy
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from translate.model import read_model
+from translate.model_folder import find_model
+from translate.networks.resnet import ResNet
+from translate.networks.unet import UNet
+from translate.training.begin import read_origin
 from translate.training.checkpoint import read_state
-from translate.training.parts import choose_learning, learning_table, select
+from translate.training.log import RunLog
+from translate.training.parts import Learning, choose_learning, learning_table, select
 from translate.training.restraint import Restraint
+from translate.training.run import distributed_strategy
 
 Words = list[str]
-
-
-@pytest.fixture
-def trained(command: Callable[..., Any], tiny_for: Callable[[str], Words], tmp_path: Path) -> Callable[..., Path]:
-    """A run of two steps."""
-
-    def make(method: str = "pix2pix", *words: str) -> Path:
-        done = command("train", *tiny_for(method), "steps=2", *words, f"output={tmp_path / 'old'}")
-        assert done.code == 0, done.err
-        return tmp_path / "old"
-
-    return make
-
-
-@pytest.fixture
-def finetune(command: Callable[..., Any], tiny_for: Callable[[str], Words], tmp_path: Path) -> Callable[..., Any]:
-    """`translate finetune` from that run on the same images, into tmp_path/new."""
-
-    def run(*words: str, method: str = "pix2pix", name: str = "new") -> Any:
-        root = next(word for word in tiny_for(method) if word.startswith("data.root="))
-        usual = [f"from={tmp_path / 'old'}", root, "batch_size=2", "data.workers=0", "accelerator=cpu"]
-        return command("finetune", *usual, f"output={tmp_path / name}", "log_every=1", *words)
-
-    return run
 
 
 def networks_of(run: Path) -> dict[str, Tensor]:
@@ -93,34 +79,121 @@ def test_statistics_of_norms_stay_where_asked_for(trained, finetune, tmp_path: P
 
 def test_parts_learn_at_their_own_rates(trained, finetune, tmp_path: Path) -> None:
     trained()
-    assert finetune("steps=1", "finetune.rates={decoder: 0.5, encoder_1: 0.1}", "optimizer.lr=0.01").code == 0
+    rates = ["finetune.rates={decoder: 0.5}", "finetune.rates.encoder_1=0.1", "finetune.rates.generator.encoder_2=0.1"]
+    assert finetune("steps=1", *rates, "optimizer.lr=0.01").code == 0
     state = read_state(tmp_path / "new")
-    rates = [group["initial_lr"] for group in state["optimizers"]["generator"]["param_groups"]]
-    assert sorted(rates) == pytest.approx([0.001, 0.005, 0.01])
+    found = [group["initial_lr"] for group in state["optimizers"]["generator"]["param_groups"]]
+    assert sorted(found) == pytest.approx([0.001, 0.005, 0.01])
     assert [group["initial_lr"] for group in state["optimizers"]["discriminator"]["param_groups"]] == [0.01]
+
+
+def test_the_words_of_the_readme_name_parts(trained, finetune) -> None:
+    trained()
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    spans = re.findall(r"`('?finetune\.(?:freeze|fresh|rates)[.=][^`]+)`", text)
+    assert len(spans) == 6
+    for span in spans:
+        done = finetune(*shlex.split(span), "--no-estimate", verb="check")
+        assert done.code == 0, done.err
+        assert re.search("frozen|finetune.fresh|of the rate", done.out)
 
 
 # --- a new discriminator ---
 
 
-def test_the_generator_waits_for_a_new_discriminator(trained, finetune, tmp_path: Path) -> None:
+def test_the_generator_waits_for_a_new_discriminator(trained, finetune, stop_after, tmp_path: Path) -> None:
     before = networks_of(trained())
-    assert finetune("steps=3", "finetune.keep_discriminator=false", "finetune.warmup=3").code == 0
+    words = ["steps=4", "finetune.keep_discriminator=false", "finetune.warmup=3"]
+    stop_after(3)
+    assert finetune(*words).code == 128 + signal.SIGTERM
     learned = changed(before, networks_of(tmp_path / "new"))
     assert not {name for name in learned if name.startswith("generator") and name.endswith("weight")}
     assert "discriminator.model.0.weight" in learned
-    assert finetune("steps=4", "finetune.keep_discriminator=false", "finetune.warmup=3").code == 0
+    assert finetune(*words).code == 0
     learned = changed(before, networks_of(tmp_path / "new"))
     assert "generator.model.model.0.weight" in learned
 
 
-@pytest.mark.parametrize(("kept", "expected"), [("true", 0), ("false", 200)])
-def test_a_new_discriminator_warms_up_for_200_steps_unless_told_otherwise(
-    trained, finetune, tmp_path: Path, kept: str, expected: int
-) -> None:
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["finetune.keep_discriminator=false", "steps=5000"],
+            "the generator waits 200 steps for the new discriminator",
+        ),
+        (["finetune.keep_discriminator=false", "steps=50"], "the generator waits 5 steps for the new discriminator"),
+        (["finetune.warmup=7", "steps=8"], "the generator waits 7 steps for the discriminator"),
+        (["steps=5000"], None),
+    ],
+)
+def test_check_tells_how_long_the_generator_waits(trained, finetune, words: Words, expected: str | None) -> None:
     trained()
-    assert finetune("steps=1", f"finetune.keep_discriminator={kept}").code == 0
-    assert int(read_state(tmp_path / "new")["memories"]["restraint"]["warmup"]) == expected
+    done = finetune(*words, "--no-estimate", verb="check")
+    assert done.code == 0, done.err
+    assert [line for line in done.out.splitlines() if "wait" in line] == ([expected] if expected else [])
+    is_new = "finetune.keep_discriminator=false" in words
+    assert ("discriminator: new; finetune.keep_discriminator=false" in done.out.splitlines()) == is_new
+
+
+def test_a_generator_that_is_new_neither_waits_nor_is_pulled_to_its_first_weights(
+    trained, finetune, tmp_path: Path
+) -> None:
+    resnet = ["generator=resnet_6blocks", "generator.num_blocks=1", "generator.norm=instance", "generator.dropout=0"]
+    trained("pix2pix", *resnet)
+    words = ["method=cyclegan", *resnet, "generator.width=2", "discriminator.num_layers=1", "discriminator.width=2"]
+    done = finetune("steps=10", "finetune.distance_weight=0.1", *words, method="cyclegan")
+    assert done.code == 0, done.err
+    restraint = read_state(tmp_path / "new")["memories"]["restraint"]
+    assert int(restraint["warmup"]) == 0
+    pulled = restraint["generators_pulled"].tolist()
+    half = len(pulled) // 2
+    assert pulled == [True] * half + [False] * half  # there, and back
+    assert half > 0
+
+
+@pytest.fixture
+def attributes(domains: Path, tmp_path: Path) -> Words:
+    """KEY=VALUE words for images with two attributes and a discriminator that tells them."""
+    images = [path.relative_to(tmp_path) for path in sorted(domains.rglob("*.png"))]
+    rows = [f"{image},{place % 2},{place // 2 % 2}" for place, image in enumerate(images)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,Male,Young", *rows]))
+    return [f"data.root={tmp_path / 'labels.csv'}", "method.n_critic=1"]
+
+
+def test_a_discriminator_that_recognises_attributes_is_one_like_others(
+    trained, finetune, stop_after, attributes: Words, tmp_path: Path
+) -> None:
+    judge = ["discriminator=stargan", "discriminator.num_layers=2", "discriminator.width=2"]
+    old = trained("stargan", *attributes, *judge, "average_decay=0.9")
+    before = networks_of(old)
+    taken = read_origin(old).tensors("discriminator")  # as it was trained, not averaged
+    assert changed({name: before[f"discriminator.{name}"] for name in taken}, dict(taken)) == set()
+    assert read_origin(old, discriminator=False).tensors("discriminator") is None
+    words = [*attributes, "average_decay=0", "steps=2", "finetune.warmup=1"]
+    done = finetune(*words, "image_size=32", method="stargan", name="larger")
+    assert done.code == 0, done.err
+    assert "discriminator: new; conv2.weight has the shape" in (tmp_path / "larger" / "log.txt").read_text()
+    stop_after(1)
+    assert finetune(*words, method="stargan").code == 128 + signal.SIGTERM
+    averaged = load_file(old / "model" / "model.safetensors")
+    before |= {name: tensor for name, tensor in averaged.items() if name.startswith("generator")}
+    learned = changed(before, networks_of(tmp_path / "new"))
+    assert {name.partition(".")[0] for name in learned} == {"discriminator"}
+
+
+def test_a_fresh_part_begins_anew_and_nothing_pulls_it_back(trained, finetune, tmp_path: Path) -> None:
+    before = networks_of(trained())
+    words = ["finetune.fresh=[decoder_3]", "finetune.distance_weight=100", "steps=1", "seed=1"]
+    done = finetune(*words)
+    assert done.code == 0, done.err
+    assert "  generator.decoder_3: new; finetune.fresh" in (tmp_path / "new" / "log.txt").read_text()
+    after, last = networks_of(tmp_path / "new"), "generator.model.model.3.weight"
+    moved = {
+        name: float((after[name] - before[name]).abs().mean()) for name in (last, "generator.model.model.0.weight")
+    }
+    assert moved[last] > 20 * moved["generator.model.model.0.weight"]
+    restraint = read_state(tmp_path / "new")["memories"]["restraint"]
+    assert restraint["generator_pulled"].logical_not().sum() == 2  # weight and bias
 
 
 def test_a_model_folder_alone_is_enough(trained, finetune, tmp_path: Path) -> None:
@@ -130,23 +203,56 @@ def test_a_model_folder_alone_is_enough(trained, finetune, tmp_path: Path) -> No
     assert "discriminator: new; there is none in the checkpoint" in (tmp_path / "new" / "log.txt").read_text()
 
 
+def test_what_was_dropped_from_a_file_of_another_project_is_said_first(finetune, tmp_path: Path) -> None:
+    tensors = ResNet(in_channels=3, out_channels=3, num_blocks=1, width=2).state_dict()
+    for norm, width in (("model.2", 2), ("model.5", 4)):  # as old versions of PyTorch saved them
+        tensors |= {f"{norm}.running_mean": torch.zeros(width), f"{norm}.running_var": torch.ones(width)}
+    torch.save(tensors, tmp_path / "old.pth")
+    words = ["image_size=16", "discriminator.num_layers=1", "discriminator.width=2", "--no-estimate"]
+    done = finetune(f"from={tmp_path / 'old.pth'}", *words, verb="check")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    place = next(place for place, line in enumerate(lines) if line.startswith("generator: 16 tensors"))
+    assert lines[place - 2].startswith(f"{tmp_path / 'old.pth'}: ResNet (generator): num_blocks=1, width=2")
+    assert lines[place - 1].startswith(f"{tmp_path / 'old.pth'}: dropped 4 running statistics")
+
+
 # --- interrupted ---
 
 
-def test_an_interrupted_fine_tuning_ends_with_the_weights_of_an_unbroken_one(trained, finetune, tmp_path: Path) -> None:
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let a run be asked to stop once it has done so many steps."""
+    advance = RunLog.advance
+
+    def plan(step: int) -> None:
+        def stopping(log: RunLog, done: int) -> None:
+            advance(log, done)
+            if done == step:
+                signal.raise_signal(signal.SIGTERM)
+
+        monkeypatch.setattr(RunLog, "advance", stopping)
+
+    return plan
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["finetune.keep_discriminator=false", "finetune.warmup=2", "finetune.distance_weight=0.1"],
+        ["finetune.freeze_norm=true", "norm_at_test=image", "sample_every=1"],
+    ],
+)
+def test_an_interrupted_fine_tuning_ends_with_the_weights_of_an_unbroken_one(
+    trained, finetune, stop_after, tmp_path: Path, words: Words
+) -> None:
     before = trained()
-    words = [
-        "finetune.keep_discriminator=false",
-        "finetune.warmup=2",
-        "finetune.distance_weight=0.1",
-        "schedule=constant",
-    ]
     assert finetune("steps=5", *words, name="whole").code == 0
-    assert finetune("steps=1", *words).code == 0
+    stop_after(1)
+    assert finetune("steps=5", *words).code == 128 + signal.SIGTERM
     before.rename(tmp_path / "gone")  # to go on, nothing is needed but the run itself
-    (tmp_path / "old").mkdir()
-    (tmp_path / "gone" / "model").rename(tmp_path / "old" / "model")
-    assert finetune("steps=3", *words).code == 0
+    stop_after(3)
+    assert finetune("steps=5", *words).code == 128 + signal.SIGTERM
     assert finetune("steps=5", *words).code == 0
     assert changed(networks_of(tmp_path / "whole"), networks_of(tmp_path / "new")) == set()
     ends = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "new")]
@@ -156,17 +262,26 @@ def test_an_interrupted_fine_tuning_ends_with_the_weights_of_an_unbroken_one(tra
 # --- what holds back ---
 
 
-def test_the_pull_back_is_the_gradient_of_the_squared_distance() -> None:
-    network = nn.Linear(2, 1, bias=False)
+def test_the_pull_back_is_the_gradient_of_the_squared_distance_but_for_what_is_fresh() -> None:
+    network = nn.Linear(2, 1)
     nn.init.ones_(network.weight)
     restraint = Restraint(
-        {"generator": network}, ["generator"], {"generator": ["generator"]}, warmup=0, distance_weight=0.5, fixed=[]
+        {"generator": network},
+        ["generator"],
+        {"generator": ["generator"]},
+        fresh={"generator.bias"},
+        warmup=0,
+        distance_weight=0.5,
+        fixed=[],
     )
+    restraint.prepare()
     with torch.no_grad():
         network.weight += torch.tensor([[3.0, -2.0]])
-    network.weight.grad = torch.tensor([[10.0, 10.0]])
+        network.bias += 1
+    network.weight.grad, network.bias.grad = torch.tensor([[10.0, 10.0]]), torch.tensor([10.0])
     restraint.pull("generator")
     assert network.weight.grad.tolist() == [[13.0, 8.0]]
+    assert network.bias.grad.tolist() == [10.0]
 
 
 def test_a_strong_pull_keeps_weights_near_to_where_they_began(trained, finetune, tmp_path: Path) -> None:
@@ -227,7 +342,13 @@ def test_words_name_parts(word: str, expected: set[str]) -> None:
 
 def test_the_table_says_what_learns() -> None:
     learning = choose_learning(
-        NETWORKS, ["generator_forward"], freeze=["encoder"], freeze_norm=False, rates={"generator_backward": 0.5}
+        NETWORKS,
+        ["generator_forward"],
+        {"generators": ["generator_forward"]},
+        fresh=[],
+        freeze=["encoder"],
+        freeze_norm=False,
+        rates={"generator_backward": 0.5},
     )
     assert learning_table(NETWORKS, learning) == [
         ("generator_forward.encoder_1", 1, "frozen"),
@@ -237,6 +358,70 @@ def test_the_table_says_what_learns() -> None:
         ("discriminator.weight", 3, "learns"),
         ("discriminator.bias", 1, "learns"),
     ]
+
+
+def freeze_norms(generator: nn.Module, *fresh: str) -> Learning:
+    return choose_learning(
+        {"generator": generator},
+        ["generator"],
+        {"generator": ["generator"]},
+        fresh=fresh,
+        freeze=[],
+        freeze_norm=True,
+        rates={},
+    )
+
+
+def test_frozen_norms_stay_so_where_several_gpus_put_others_in_their_place() -> None:
+    generator = UNet(in_channels=3, out_channels=3, num_downs=3, width=2)
+    learning = freeze_norms(generator)
+    nn.SyncBatchNorm.convert_sync_batchnorm(generator)
+    restraint = Restraint(
+        {"generator": generator},
+        ["generator"],
+        {"generator": ["generator"]},
+        fresh=(),
+        warmup=0,
+        distance_weight=0,
+        fixed=learning.fixed,
+    )
+    generator.train()
+    restraint.prepare()
+    norms = [layer for layer in generator.modules() if isinstance(layer, nn.SyncBatchNorm)]
+    assert [norm.training for norm in norms] == [False] * len(learning.fixed)
+    assert generator.training
+
+
+def test_norms_that_labels_steer_are_frozen_too() -> None:
+    generator = ResNet(in_channels=3, out_channels=3, num_domains=2, num_blocks=1, width=2)
+    steered = {f"generator.{name}" for name, _ in generator.named_parameters() if name.endswith(("scale", "shift"))}
+    assert freeze_norms(generator).frozen == steered
+    assert len(steered) == 2 * 7
+
+
+def test_norms_of_what_is_fresh_learn() -> None:
+    generator = UNet(in_channels=3, out_channels=3, num_downs=3, width=2)
+    everything, learning = freeze_norms(generator), freeze_norms(generator, "decoder_2")
+    norm = "generator.model.model.1.model.6"
+    assert everything.fixed - learning.fixed == {norm}
+    assert everything.frozen - learning.frozen == {f"{norm}.weight", f"{norm}.bias"}
+
+
+@pytest.mark.parametrize("ways", [{}, {"upsample": "resize"}, {"downsample": "blur", "upsample": "blur"}])
+def test_every_resnet_has_the_same_parts(ways: dict[str, Any]) -> None:
+    network = ResNet(in_channels=3, out_channels=3, num_blocks=2, width=2, **ways)
+    assert list(network.stages) == [
+        *("encoder_1", "encoder_2", "encoder_3", "block_1", "block_2"),
+        *("decoder_1", "decoder_2", "decoder_3"),
+    ]
+
+
+def test_a_network_that_is_frozen_as_a_whole_shares_no_gradients_with_other_processes(monkeypatch) -> None:
+    monkeypatch.setattr(DDPStrategy, "setup_module", lambda strategy, module: "shared")
+    network = nn.Linear(1, 1)
+    assert distributed_strategy().setup_module(network) == "shared"
+    network.requires_grad_(False)
+    assert distributed_strategy().setup_module(network) is network
 
 
 def test_check_shows_what_is_taken_over_and_what_learns(trained, command, tiny, tmp_path: Path) -> None:
@@ -253,18 +438,35 @@ def test_check_shows_what_is_taken_over_and_what_learns(trained, command, tiny, 
 # --- mistakes ---
 
 
+def test_check_refuses_what_fine_tuning_would(trained, command, tiny, tmp_path: Path) -> None:
+    old, root = trained(), next(word for word in tiny if word.startswith("data.root="))
+    done = command("check", f"from={old}", root, "finetune.freeze=[generator]", f"output={tmp_path / 'new'}")
+    assert done.code == 2
+    assert "finetune.freeze=['generator'] leaves nothing of generator to learn" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["finetune.freeze=[encodr]"], "no part is called 'encodr' (did you mean encoder?)"),
         (["finetune.rates={encoder: 0}"], "finetune.rates.encoder=0.0 must be more than 0"),
         (["finetune.freeze=[generator]"], "leaves nothing of generator to learn"),
+        (["finetune.fresh=[decodr]"], "finetune.fresh: no part is called 'decodr' (did you mean decoder?)"),
+        (
+            ["finetune.fresh=[decoder]", "finetune.freeze=[decoder_1]"],
+            "finetune.freeze=['decoder_1'] both name generator.decoder_1: new weights have to learn",
+        ),
+        (["finetune.freeze_norm=true"], "finetune.freeze_norm=true: no normalisation of generator learns"),
         (["finetune.warmup=-1"], "finetune.warmup=-1 must be at least 0"),
+        (
+            ["finetune.warmup=1"],
+            "finetune.warmup=1: for so many steps no generator moves, and the run has 1: use fewer",
+        ),
         (["finetune.distance_weight=-1"], "finetune.distance_weight=-1.0 must be at least 0"),
         (["generator.width=4"], "does not fit the generator"),
         (["method=cyclegan", "method.identity_weight=0", "data=paired"], "Leave out generator="),
         (["from=nowhere"], "nowhere does not exist"),
-        (["from="], "from= is missing"),
+        (["from="], "from= is missing: give the run, model folder or file of weights to go on from"),
         (["data.root=???"], "data.root is not set"),
         (["generator.widht=3"], "generator.widht is not a setting (did you mean generator.width?)"),
         (["finetune.channels=mean"], "finetune.channels=mean"),
@@ -273,7 +475,7 @@ def test_check_shows_what_is_taken_over_and_what_learns(trained, command, tiny, 
 def test_mistakes_are_named_and_nothing_is_written(
     trained, finetune, tmp_path: Path, words: Words, message: str
 ) -> None:
-    trained()
+    trained(*(["pix2pix", "generator.norm=instance"] if "freeze_norm" in words[0] else []))
     if "cyclegan" in words[0]:  # whose second generator would be the first one's
         words = [*words, "generator=resnet_6blocks", "discriminator.num_layers=1"]
     done = finetune("steps=1", *words)
@@ -282,9 +484,8 @@ def test_mistakes_are_named_and_nothing_is_written(
     assert not (tmp_path / "new" / "config.yaml").exists()
 
 
-def test_a_checkpoint_may_not_name_code_of_others(trained, finetune, tmp_path: Path) -> None:
-    config = trained() / "model" / "config.json"
-    config.write_text(config.read_text().replace("translate.networks.unet.UNet", "torch.hub.load"))
+def test_a_checkpoint_may_not_name_code_of_others(trained, finetune, edited) -> None:
+    edited(trained(), lambda config: config["settings"]["generator"].update(_target_="torch.hub.load"))
     done = finetune("steps=1")
     assert done.code == 2
     assert "_target_='torch.hub.load' may not be built" in done.err
@@ -299,7 +500,7 @@ def test_the_lineage_tells_what_a_model_was_made_from(trained, finetune, command
         ("finetune", str(old), 2),
         ("finetune", str(tmp_path / "new"), 3),
     ]
-    assert model.lineage[0]["sha256"] == read_model(old / "model").fingerprint
+    assert model.lineage[0]["sha256"] == read_model(find_model(old)).fingerprint
     lines = command("list", tmp_path / "newer").out.splitlines()
     assert sum("finetune" in line for line in lines) == 2
     assert finetune("steps=4").code == 0  # continued, it still knows

@@ -112,6 +112,14 @@ class GlyphData(DataSource):
         """The styles where images are labelled with them, else None."""
         return self.data.domains
 
+    def know(self, domains: Domains | None) -> None:
+        """Lay labels out for the domains of a model too; see `DataSource`."""
+        self.data.know(domains)
+
+    def shown(self, split: str) -> dict[str, int]:
+        """How many letters of a split are in each style, where images are labelled with it."""
+        return self.data.shown(split)
+
     @property
     def has_answers(self) -> bool:
         """Whether source and target of an item show the same letter."""

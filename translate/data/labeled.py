@@ -33,7 +33,7 @@ from translate.data.label_files import choose, read_csv, read_list_attr
 from translate.data.loading import Cache, Picture, SideLoader
 from translate.data.source import DataSource, Items, Progress
 from translate.data.splits import SPLIT_OF, check_fractions, hold_out
-from translate.domains import Domains, Kind, LabelSet
+from translate.domains import Domains, Kind, LabelSet, numbered
 from translate.errors import UserError, check_choice
 from translate.pixels import Side, normalize
 
@@ -94,12 +94,38 @@ class LabeledSource(DataSource):
 
     def know(self, domains: Domains | None) -> None:
         if domains is None:
-            raise UserError("the checkpoint knows no domains, but these images are labelled with some: use its method")
-        own, self._domains = self.domains, domains.union(self.domains)
+            raise UserError(
+                "the checkpoint knows no domains, but these images are labelled with some: leave out method= to go on "
+                "with the checkpoint's own, and data= with its data"
+            )
+        own = self.domains.names
+        if domains.names == numbered(len(domains.names)) and not set(domains.names) & set(own):
+            raise UserError(
+                f"the checkpoint's domains are called {', '.join(domains.names)}, since its file has no names: give "
+                f"them, so that {', '.join(own)} can be told from them: translate import FILE --domains A,B,... "
+                "--output MODEL"
+            )
+        self._extend(domains)
+
+    def _extend(self, domains: Domains) -> None:
+        """Lay labels out for other domains besides the data's own. Errors as `know`."""
+        own, united = self.domains, domains.union(self.domains)
+        unsaid = united.unsaid(own)
+        if unsaid:
+            raise UserError(
+                f"images labelled with {', '.join(own.names)} do not say whether they show {', '.join(unsaid)}, as "
+                "others or those of the checkpoint do: label them with that too, or keep the label sets apart, with "
+                "images of each: data=domains_joint data.first.root=... data.second.root=..."
+            )
+        self._domains = united
         self.splits = {
-            split: [replace(member, vector=self.domains.lift(member.vector, own)) for member in members]
+            split: [replace(member, vector=united.lift(member.vector, own)) for member in members]
             for split, members in self.splits.items()
         }
+
+    def shown(self, split: str) -> dict[str, int]:
+        """How many images of a split show each domain."""
+        return count_shown(self.splits[split], self.domains)
 
     @property
     def field_sides(self) -> tuple[Side | None, ...]:
@@ -278,8 +304,8 @@ class LabeledData(LabeledSource):
         other.root, other.replay, other.wanted, other.label_file, other.exclusive = self.replay, None, None, None, ()
         other._gather()
         self._own = {split: len(members) for split, members in self.splits.items()}
-        other.know(self.domains)
-        self.know(other.domains)
+        other._extend(self.domains)
+        self._extend(other.domains)
         self._problems += other._problems
         self.splits = {split: members + other.splits[split] for split, members in self.splits.items()}
 
@@ -516,7 +542,7 @@ class LabeledData(LabeledSource):
                 f"{self.root}: no image is left for training; lower {self.node}.validation_fraction or "
                 f"{self.node}.test_fraction"
             ]
-        counts = self._shown("train")
+        counts = self.shown("train")
         return [
             f"{self.root}: {'every' if counts[name] else 'no'} training image shows {name!r}, which teaches nothing "
             f"about it: add others, or leave it out of {self.node}.domains"
@@ -532,12 +558,15 @@ class LabeledData(LabeledSource):
 
         (labels,) = self.domains.sets
         is_one_hot = labels.kind == "one_hot"
-        images, train = seen(*self.splits), len(self.splits["train"])
+        images, train = seen(*self.splits), self.splits["train"]
+        own = train[: self._own.get("train")]  # those replayed may be many more, but are seen as often
+        counted = own if is_one_hot else train
+        shown = {domain: count for domain, count in count_shown(counted, self.domains).items() if count}
         name, setting = str(self.root), f"{self.node}.value_range"
         of_values = warn_values(name, self.source, images, setting=setting)
         warnings = [
-            *warn_few({f"images in {name}": train}),
-            *warn_unequal_domains(self._shown("train"), train, is_one_hot=is_one_hot, setting=f"{self.node}.domains"),
+            *warn_few({f"images in {name}": len(own)}),
+            *warn_unequal_domains(shown, len(counted), is_one_hot=is_one_hot, setting=f"{self.node}.domains"),
             *warn_enlarged(images, image_size, self.augmentation),
             *warn_oblong(images, self.augmentation),
             *(of_values or warn_blank(name, self.source, images)),
@@ -551,23 +580,17 @@ class LabeledData(LabeledSource):
             warnings += warn_exposure({f"domain {domain!r}": (self.source, own) for domain, own in by_domain.items()})
         return warnings + warn_leaks("images", [seen("train")], [seen("validation", "test")])
 
-    def _shown(self, split: str) -> dict[str, int]:
-        """How many images of a split show each domain."""
-        members, names = self.splits[split], self.domains.names
-        vectors = np.array([member.vector for member in members], np.float32).reshape(len(members), len(names))
-        counts = vectors.sum(0).astype(int).tolist()
-        return dict(zip(self.domains.names, counts, strict=True))
-
     def _counts(self) -> dict[str, int]:
         images = {f"{split} images": len(members) for split, members in self.splits.items()}
-        return images | {f"train {name}": count for name, count in self._shown("train").items()}
+        return images | {f"train {name}": count for name, count in self.shown("train").items()}
 
     def _describe_single(self, name: str) -> str:
         folder = self.root / name
         below = f" ({_describe(folder)} If those are the domains, point {self.node}.root there.)"
         return (
             f"{self.root}: holds the domain {name!r} alone; translating between domains needs two or more, such as one "
-            f"subfolder each{below if folder.is_dir() else ''}"
+            f"subfolder each{below if folder.is_dir() else ''}. To teach a trained model one more, show images of its "
+            f"old ones too: {self.node}.replay=FOLDER"
         )
 
 
@@ -613,6 +636,12 @@ class LabeledItems(Items):
         """The image at a place, as it is labelled."""
         _, members = self.parts[index % len(self.parts)]
         return members[index // len(self.parts) % len(members)]
+
+
+def count_shown(members: Sequence[LabeledPicture], domains: Domains) -> dict[str, int]:
+    """How many of some images show each domain."""
+    vectors = np.array([member.vector for member in members], np.float32).reshape(len(members), domains.width)
+    return dict(zip(domains.names, vectors.sum(0).astype(int).tolist(), strict=False))
 
 
 def _describe(folder: Path) -> str:

@@ -97,9 +97,13 @@ class DataSource(ABC):
         """
         if domains is not None:
             raise UserError(
-                f"the checkpoint knows the domains {', '.join(domains.names)}, but these images have no labels: use "
-                "data=domains"
+                f"the checkpoint translates into the domains {', '.join(domains.names)}, but the method chosen into "
+                "none: leave out method= to go on with the checkpoint's own"
             )
+
+    def shown(self, split: str) -> dict[str, int]:
+        """How many images of a split show each domain; nothing without labels."""
+        return {}
 
     @property
     def has_answers(self) -> bool:

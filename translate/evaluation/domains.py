@@ -60,12 +60,14 @@ class DomainEvaluation:
         rows: the translations.
         real: by request, for each real image that shows it, whether the classifier sees that.
         classifier_steps: steps that the classifier was trained.
+        unseen: domains that no training image shows, so that no classifier can tell them.
     """
 
     split: str
     rows: list[Translation]
     real: dict[str, list[bool]]
     classifier_steps: int
+    unseen: tuple[str, ...] = ()
 
     @property
     def table(self) -> dict[str, dict[str, float]]:
@@ -120,7 +122,8 @@ def evaluate_domains(
     assert isinstance(items, LabeledItems)
     domains, side, device = _checked_domains(data, engine), data.source, engine.device
     classifier = recall_classifier(folder, data, settings, device, max_steps=classifier_steps, bar=bar)
-    requests = list(all_requests(domains))
+    unseen = tuple(name for name, count in data.shown("train").items() if not count)
+    requests = [request for request in all_requests(domains) if domains.names[request.place] not in unseen]
     members: dict[LabeledPicture, int] = {}
     for index in range(len(items)):
         members.setdefault(items.member(index), index)  # items of two sets show those of one repeatedly
@@ -161,7 +164,7 @@ def evaluate_domains(
     rows.sort(key=lambda row: list(real).index(row.request))
     if not rows:
         raise UserError(f"every image of the split {split!r} shows all domains already: nothing is to be translated")
-    return DomainEvaluation(split, rows, real, classifier.steps)
+    return DomainEvaluation(split, rows, real, classifier.steps, unseen)
 
 
 def all_requests(domains: Domains) -> Iterator[Request]:
@@ -183,12 +186,9 @@ def _checked_domains(data: DataSource, engine: TorchEngine) -> Domains:
     assert model.domains is not None
     assert data.domains is not None
     if data.domains != model.domains:
-        has, wanted = (
-            "; ".join(f"{', '.join(kept.names)} ({kept.kind})" for kept in domains.sets)
-            for domains in (data.domains, model.domains)
-        )
         raise UserError(
-            f"the data's domains are {has}, but the model was trained with {wanted}: data.domains names the ones to "
-            "use in their order, data.kind and data.exclusive say what they are"
+            f"the data's domains are {data.domains.described()}, but the model was trained with "
+            f"{model.domains.described()}: data.domains names the ones to use, data.kind and "
+            "data.exclusive say what they are"
         )
     return model.domains

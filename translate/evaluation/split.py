@@ -51,6 +51,9 @@ def open_split(
     data.arrange(wanted)
     size = settings["image_size"]
     data.inspect(size, bar("reading images")).raise_problems()
+    known = engine.model.domains
+    if known is not None and data.domains is not None and set(data.domains.names) <= set(known.names):
+        data.know(known)  # it may know more than this data shows, or in another order
     found = {
         name: items
         for name in ("test", "validation", "train")

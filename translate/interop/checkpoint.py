@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from translate.domains import Domains, LabelSet
+from translate.domains import Domains, LabelSet, numbered
 from translate.errors import UserError
 from translate.interop.architecture import Architecture, configuration, read_architecture
 from translate.methods.cyclegan import CycleGAN
@@ -35,12 +35,15 @@ class Imported:
     Attributes:
         model: it, ready to translate. Its settings are those that translating reads, and components to build it with.
         tensors: its weights, as `write_model` takes them.
-        report: a line per file on what it is and what was dropped or filled in.
     """
 
     model: Model
     tensors: dict[str, Tensor]
-    report: tuple[str, ...]
+
+    @property
+    def report(self) -> Sequence[str]:
+        """Lines on what each file is and what was dropped or filled in."""
+        return self.model.report
 
 
 def read_reference(path: Path) -> Model:
@@ -129,10 +132,10 @@ def import_reference(
     built.requires_grad_(False)
     lineage: Lineage = [_ancestor(file) for file, _ in files.values()]
     fingerprint = "-".join(str(entry["sha256"]) for entry in lineage)
-    model = Model(built, source, target, known, settings, 0, fingerprint, lineage)
+    report = [f"{file}: {line}" for file, found in files.values() for line in (found.describe(), *found.notes)]
+    model = Model(built, source, target, known, settings, 0, fingerprint, lineage, report)
     model.apply_test_behaviour()
-    report = tuple(f"{file}: {line}" for file, found in files.values() for line in (found.describe(), *found.notes))
-    return Imported(model, tensors, report)
+    return Imported(model, tensors)
 
 
 def _generator(
@@ -150,7 +153,7 @@ def _generator(
 
 def _domains(path: Path, generator: Architecture, names: Sequence[str] | None, *, attributes: bool) -> Domains:
     count, images = generator.num_domains, generator.channels["in_channels"]
-    names = [f"domain_{place + 1}" for place in range(count)] if names is None else [name.strip() for name in names]
+    names = numbered(count) if names is None else [name.strip() for name in names]
     if len(names) != count:
         raise UserError(
             f"--domains {','.join(names)}: these are {len(names)} names, but {path} was trained with {count} domains: "

@@ -197,6 +197,11 @@ class Method(nn.Module, ABC):
         return {name: child for name, child in self.named_children() if any(True for _ in child.parameters())}
 
     @property
+    def generators(self) -> tuple[str, ...]:
+        """The names of the networks that make images: those that translate, unless a method says otherwise."""
+        return self.translators
+
+    @property
     def memories(self) -> dict[str, nn.Module]:
         """What it remembers from step to step, by name."""
         networks = self.networks

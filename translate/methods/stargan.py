@@ -54,6 +54,7 @@ class StarGAN(Method):
 
     batch_type = Labeled
     players: ClassVar = {"discriminator": ("discriminator",), "generator": ("generator",)}
+    generators = ("generator",)
 
     def __init__(
         self,

@@ -93,7 +93,7 @@ def run_layers(layers: nn.Sequential, features: Tensor, labels: Tensor | None) -
 
 def generator_stages(layers: nn.Sequential) -> dict[str, list[nn.Module]]:
     """The layers of a generator that halves, runs blocks and doubles, by stage: `encoder_1`, ..., `block_1`, ...,
-    `decoder_1`, ..."""
+    `decoder_1`, ... What comes after the blocks is the decoder."""
     stages: dict[str, list[nn.Module]] = {}
     counts = {"encoder": 0, "block": 0, "decoder": 0}
     part = "encoder"
@@ -101,7 +101,7 @@ def generator_stages(layers: nn.Sequential) -> dict[str, list[nn.Module]]:
         inside = [each for layer in group for each in layer.modules()]
         if not isinstance(group[0], nn.Conv2d | nn.ConvTranspose2d | nn.Sequential):
             part = "block"
-        elif part == "decoder" or any(isinstance(each, nn.ConvTranspose2d | nn.Upsample) for each in inside):
+        elif part != "encoder" or any(isinstance(each, nn.ConvTranspose2d | nn.Upsample) for each in inside):
             part = "decoder"
         counts[part] += 1
         stages[f"{part}_{counts[part]}"] = group

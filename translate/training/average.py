@@ -39,7 +39,13 @@ def translating(
 ) -> Iterator[Method]:
     """Lend `method` these `networks` in their test behaviour, and take them back afterwards."""
     trained = {name: getattr(method, name) for name in networks}
-    modes = [(module, module.training) for network in networks.values() for module in network.modules()]
+    modules = [module for network in networks.values() for module in network.modules()]
+    changed = [
+        (module, name, getattr(module, name))
+        for module in modules
+        for name in ("training", "per_image_at_test")  # which a layer in evaluation obeys in training too
+        if hasattr(module, name)
+    ]
     for name, network in networks.items():
         set_test_behaviour(network, norm=norm, dropout=dropout)
         setattr(method, name, network)
@@ -48,5 +54,5 @@ def translating(
     finally:
         for name, network in trained.items():
             setattr(method, name, network)
-        for module, mode in modes:
-            module.training = mode
+        for module, name, value in changed:
+            setattr(module, name, value)

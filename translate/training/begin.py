@@ -15,6 +15,7 @@ from translate.model import Lineage, Model, NoDraws
 from translate.opening import open_model
 from translate.pixels import Side
 from translate.training.checkpoint import read_state
+from translate.training.parts import Names, parts_of
 
 Channels = Literal["average", "copy", "fresh"]
 Build = Callable[[Side, Side, Domains | None], Method]
@@ -25,6 +26,8 @@ Role = Literal["input", "output", "other"]
 ALIKE = {"generator": ("generator_forward", "generator_backward"), "generator_forward": ("generator",)}
 """Networks that may begin with the weights of another one, where their own are not there, tried in this order."""
 COUNTER = "num_batches_tracked"
+MASK = "\0"
+"""What the label of an entry begins with that is no domain's, but says which label set is known."""
 NAMED = 6
 """Tensors that are named one by one."""
 
@@ -36,12 +39,14 @@ class Origin:
     Attributes:
         checkpoint: what it was read from.
         model: its networks that translate, and what is known of it.
-        others: the tensors of its other networks, by network, where a run kept them.
+        others: the tensors of the networks that are no generators, by network, where a run kept them.
+        keeps_discriminator: whether more than its generators is wanted.
     """
 
     checkpoint: Path
     model: Model
     others: Mapping[str, Mapping[str, Tensor]]
+    keeps_discriminator: bool = True
 
     @property
     def lineage(self) -> Lineage:
@@ -56,8 +61,10 @@ class Origin:
 
     def tensors(self, network: str) -> Mapping[str, Tensor] | None:
         """The tensors to begin a network with; None if there are none."""
-        known = {name: getattr(self.model.method, name).state_dict() for name in self.model.method.translators}
-        known |= self.others  # a discriminator as it was trained, not as it recognises attributes
+        method = self.model.method
+        usual = method.translators if self.keeps_discriminator else method.generators
+        known = {name: getattr(method, name).state_dict() for name in usual}
+        known |= self.others  # a discriminator as it was trained, not as it recognises attributes: averaged
         names = (network, *ALIKE.get(network, ()))
         return next((known[name] for name in names if name in known), None)
 
@@ -69,23 +76,26 @@ class Beginning:
     Attributes:
         lines: what was taken over and what is new, a line each.
         fresh: networks that begin anew.
+        warmup: steps in which the generators wait for a discriminator.
     """
 
     lines: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
+    warmup: int = 0
 
 
 def read_origin(checkpoint: Path, *, trusted: tuple[str, ...] = (), discriminator: bool = True) -> Origin:
-    """Read a trained model to begin with; without `discriminator` only what translates.
+    """Read a trained model to begin with; without `discriminator` only its generators.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
     model = open_model(checkpoint, trusted=trusted)
-    state = read_state(checkpoint) if discriminator and checkpoint.is_dir() else None
+    remedy = "finetune.keep_discriminator=false goes on without it, with a new discriminator"
+    state = read_state(checkpoint, mapped=True, remedy=remedy) if discriminator and checkpoint.is_dir() else None
     networks = state["networks"] if state else {}
-    others = {name: tensors for name, tensors in networks.items() if name not in model.method.translators}
-    return Origin(checkpoint, model, others)
+    others = {name: tensors for name, tensors in networks.items() if name not in model.method.generators}
+    return Origin(checkpoint, model, others, discriminator)
 
 
 def begin(
@@ -97,30 +107,38 @@ def begin(
     target: Side,
     domains: Domains | None,
     channels: Channels,
+    fresh: Names = frozenset(),
 ) -> Beginning:
     """Put the weights of `origin` into the networks of `method`, which was built for two sides and domains.
 
     Where the numbers of channels or the domains differ, what depends on them is made to fit: of channels as `channels`
     says; domains keep their weights by name, and a new one begins as the mean of the others. `build` builds the method
-    for other images and domains.
+    for other images and domains. Parameters that are `fresh` keep the values of `method`, and so do the statistics of
+    their layers; a network of which all are is new.
 
     Raises:
-        UserError: a network that translates has weights of another architecture, or there are none for it.
+        UserError: a generator has weights of another architecture, or there are none for it.
     """
-    beginning = Beginning()
+    beginning = Beginning(lines=list(origin.model.report))
     fitting = _Fitting(build, origin.model, source, target, domains, channels)
     for name, network in method.networks.items():
-        tensors, is_translating = origin.tensors(name), name in method.translators
-        if tensors is None and is_translating and not name.endswith("backward"):
+        tensors, is_generator = origin.tensors(name), name in method.generators
+        if tensors is None and is_generator and not name.endswith("backward"):
             raise UserError(
                 f"from={origin.checkpoint} has no {name}: it is a {type(origin.model.method).__name__} model with "
-                f"{', '.join(origin.model.method.translators)}. Leave out method= to go on with its own method"
+                f"{', '.join(origin.model.method.generators)}. Leave out method= to go on with its own method"
             )
+        drawn = _drawn(name, network, fresh)
         changes: list[str] = []
-        problems = ["there is none in the checkpoint"]
-        if tensors is not None:
+        if all(f"{name}.{key}" in fresh for key, _ in network.named_parameters()):
+            tensors, problems = None, ["finetune.fresh names all of it"]
+        elif tensors is not None:
             problems = fitting.load(name, network, tensors, changes)
-        if tensors is not None and problems and is_translating:
+        elif origin.keeps_discriminator or is_generator:
+            problems = ["there is none in the checkpoint"]
+        else:
+            problems = ["finetune.keep_discriminator=false"]
+        if tensors is not None and problems and is_generator:
             raise UserError(
                 f"from={origin.checkpoint} does not fit the {name}: {_some(problems)}. Leave out generator= and its "
                 "settings to keep those of the checkpoint"
@@ -129,8 +147,34 @@ def begin(
             beginning.fresh.append(name)
             beginning.lines.append(f"{name}: new; {_some(problems)}")
         else:
-            beginning.lines += [f"{name}: {len(tensors or ())} tensors taken over", *changes]
+            network.load_state_dict(drawn, strict=False)
+            beginning.lines += [f"{name}: {len((tensors or {}).keys() - drawn)} tensors taken over", *changes]
+            parts = parts_of({name: network}).items()
+            beginning.lines += [f"  {part}: new; finetune.fresh" for part, names in parts if names & fresh]
     return beginning
+
+
+def _drawn(name: str, network: nn.Module, fresh: Names) -> dict[str, Tensor]:
+    """A copy of the parameters of a network that are `fresh`, and of the statistics beside them."""
+    layers = {parameter.rpartition(".")[0] for parameter in fresh}
+    parameters = {key for key, _ in network.named_parameters()}
+    return {
+        key: tensor.clone()
+        for key, tensor in network.state_dict().items()
+        if f"{name}.{key}" in fresh or (key not in parameters and f"{name}.{key}".rpartition(".")[0] in layers)
+    }
+
+
+def describe_domains(known: Domains | None, shown: Mapping[str, int]) -> list[str]:
+    """What becomes of the domains of a model that is trained on with images of which `shown` many show each: a line
+    each for those kept, those new, and those without images."""
+    kept = () if known is None else known.names
+    found = {
+        "kept": kept,
+        "new": [name for name in shown if name not in kept],
+        "without images here": [name for name, count in shown.items() if not count],
+    }
+    return [f"domains {what}: {', '.join(names)}" for what, names in found.items() if names]
 
 
 class _Fitting:
@@ -174,7 +218,7 @@ class _Fitting:
         problems = [f"{key} is missing" for key in state if key not in given]
         problems += [f"{key} is left over" for key in given if key not in state]
         fitted: dict[str, Tensor] = {}
-        for key in state.keys() & given.keys():
+        for key in (key for key in state if key in given):
             old, new = given[key], state[key]
             value = self._fit(name, key, network, old.to(new), new)
             if value is None:
@@ -231,7 +275,7 @@ class _Fitting:
     def _labels(domains: Domains | None, size: int) -> list[str] | None:
         """What the entries of an axis of this size mean: names of domains, and the mask if there is one."""
         names = [] if domains is None else list(domains.names)
-        masks = [] if domains is None else [f"\0{place}" for place in range(domains.width - len(names))]
+        masks = [] if domains is None else [f"{MASK}{place}" for place in range(domains.width - len(names))]
         return next((labels for labels in (names, names + masks) if len(labels) == size), None)
 
 
@@ -241,12 +285,17 @@ def _diagonal(*blocks: Tensor) -> Tensor:
 
 
 def _by_name(known: Sequence[str], wanted: Sequence[str], *, is_fresh: bool) -> Tensor:
-    """The matrix (wanted, known) that keeps what is called the same; others begin anew, or as the mean of all."""
-    mixing = torch.full((len(wanted), len(known)), torch.nan if is_fresh or not known else 1 / len(known))
+    """The matrix (wanted, known) that keeps what is called the same. Other domains begin anew, or as the mean of those
+    known; a mask that is new does nothing at first, so that what is kept gives the same images with it."""
+    is_domain = torch.tensor([not name.startswith(MASK) for name in known])
+    mean = torch.full((len(known),), torch.nan) if is_fresh or not known else is_domain / is_domain.sum()
+    mixing = mean.repeat(len(wanted), 1)
     for row, name in enumerate(wanted):
         if name in known:
             mixing[row] = 0
             mixing[row, known.index(name)] = 1
+        elif name.startswith(MASK):
+            mixing[row] = 0
     return mixing
 
 

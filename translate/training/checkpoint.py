@@ -14,6 +14,11 @@ from translate.training.average import WeightAverage
 
 STATE = Path("state") / "training.pt"
 VERSION = 2
+PARTS = frozenset(
+    {"step", "total_steps", "fingerprint", "length", "networks", "optimizers", "average", "memories", "world_size"}
+)
+ANEW = "delete it to train from the start, or use another output="
+"""What helps whoever cannot continue a run."""
 
 
 def save_state(
@@ -54,24 +59,26 @@ def save_state(
     write_atomically(path, lambda partial: torch.save(state, partial))
 
 
-def read_state(folder: Path, *, counters_only: bool = False) -> dict[str, Any] | None:
-    """The state in a run folder; None when there is none. With `counters_only` tensors may stay on the disk.
+def read_state(folder: Path, *, mapped: bool = False, remedy: str = ANEW) -> dict[str, Any] | None:
+    """The state in a run folder; None when there is none. Tensors that are `mapped` are read once they are used.
 
     Raises:
-        UserError: the file is damaged or of another version.
+        UserError: the file is damaged or of another version; the message ends with the `remedy`.
     """
     path = folder / STATE
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=counters_only)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many kinds on damaged files; all mean the same to the user
-        raise UserError(
-            f"{path} is damaged ({error}): delete it to train from the start, or use another output="
-        ) from error
-    if state.get("version") != VERSION:
-        raise UserError(f"{path} has version {state.get('version')}, this program reads {VERSION}: use another output=")
-    return state
+        raise UserError(f"{path} is damaged ({error}): {remedy}") from error
+    version = state.get("version") if isinstance(state, dict) else None
+    if version != VERSION:
+        raise UserError(f"{path} has version {version}, this program reads {VERSION}: {remedy}")
+    missing = sorted(PARTS - state.keys())
+    if missing:
+        raise UserError(f"{path} is damaged (it lacks {', '.join(missing)}): {remedy}")
+    return dict(state)
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class Progress:
 
 def read_progress(folder: Path) -> Progress | None:
     """How far the run in a folder is; None when there is no state. Errors as `read_state`."""
-    state = read_state(folder, counters_only=True)
+    state = read_state(folder, mapped=True)
     return Progress(state["step"], state["total_steps"], tuple(state["length"])) if state else None
 
 

@@ -19,6 +19,7 @@ from translate.signals import StopRequest
 from translate.training.average import WeightAverage
 from translate.training.loop import Job, fit
 from translate.training.run import (
+    count_processes,
     count_steps,
     make_fabric,
     make_loader,
@@ -131,8 +132,7 @@ def estimate(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> 
         UserError: the device is not there, or its memory does not suffice.
         DivergenceError: a loss is not finite from the start.
     """
-    devices = torch.cuda.device_count() if settings.devices == "auto" else settings.devices
-    world_size = max(devices, 1) * settings.num_nodes
+    world_size = count_processes(settings)
     fabric = make_fabric(replace(settings, devices=1, num_nodes=1))
     items = data.items("train", settings.image_size, seed=settings.seed, augment=True)
     if fabric.device.type == "cuda":

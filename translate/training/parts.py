@@ -9,9 +9,10 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from translate.errors import UserError
+from translate.networks.layers import ConditionalNorm
 
 Names = frozenset[str]
-"""Parameters, each as `network.name`."""
+"""Parameters or layers, each as `network.name`."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,16 @@ class Learning:
     """What learns in which way.
 
     Attributes:
+        fresh: parameters that begin anew.
         frozen: parameters that stay as they are.
         rates: factors on the learning rate that are not 1, by parameter.
-        fixed: normalisation layers whose statistics stay too.
+        fixed: normalisation layers whose statistics stay too, by name: preparing for several GPUs puts others in place.
     """
 
+    fresh: Names
     frozen: Names
     rates: Mapping[str, float]
-    fixed: Sequence[nn.Module]
+    fixed: Names
 
     def rate(self, parameter: str) -> float:
         """The factor on a parameter's learning rate; 0 if it is frozen."""
@@ -35,31 +38,57 @@ class Learning:
 
 def choose_learning(
     networks: Mapping[str, nn.Module],
-    translators: Sequence[str],
+    generators: Sequence[str],
+    players: Mapping[str, Sequence[str]],
     *,
+    fresh: Sequence[str],
     freeze: Sequence[str],
     freeze_norm: bool,
     rates: Mapping[str, float],
 ) -> Learning:
-    """What learns of networks as the settings `finetune.freeze`, `freeze_norm` and `rates` say; see `select`.
+    """What learns of networks as the settings `finetune.fresh`, `freeze`, `freeze_norm` and `rates` say; see `select`.
+
+    The norms of what is fresh are not frozen. `players` have the networks that each of them moves.
 
     Raises:
-        UserError: a word that names no part, or a rate that is none.
+        UserError: a word that names no part, a part that is both fresh and frozen, no norm to freeze, a rate that is
+            none, or a player without anything to learn.
     """
-    frozen = set(select("finetune.freeze", freeze, networks, translators))
-    fixed: list[nn.Module] = []
-    if freeze_norm:
-        for name in translators:
-            for path, layer in networks[name].named_modules():
-                if isinstance(layer, nn.modules.batchnorm._NormBase | nn.GroupNorm):
-                    fixed.append(layer)
-                    frozen |= {f"{name}.{path}.{parameter}" for parameter, _ in layer.named_parameters(recurse=False)}
+    new = select("finetune.fresh", fresh, networks, generators)
+    frozen = set(select("finetune.freeze", freeze, networks, generators))
+    both = [part for part, names in parts_of(networks).items() if names & new & frozen]
+    if both:
+        raise UserError(
+            f"finetune.fresh={list(fresh)} and finetune.freeze={list(freeze)} both name {', '.join(both)}: new weights "
+            "have to learn"
+        )
+    norms = _norms(networks, generators) if freeze_norm else {}
+    norms = {name: parameters for name, parameters in norms.items() if not parameters & new}
+    if freeze_norm and not norms:
+        raise UserError(
+            f"finetune.freeze_norm=true: no normalisation of {', '.join(generators)} learns or keeps statistics; leave "
+            "it out"
+        )
+    frozen.update(*norms.values())
+    for names in players.values():
+        if all(f"{name}.{key}" in frozen for name in names for key, _ in networks[name].named_parameters()):
+            raise UserError(f"finetune.freeze={list(freeze)} leaves nothing of {', '.join(names)} to learn")
     factors: dict[str, float] = {}
     for word, rate in rates.items():
         if not rate > 0:
             raise UserError(f"finetune.rates.{word}={rate} must be more than 0; finetune.freeze=[{word}] lets it stay")
-        factors |= dict.fromkeys(select("finetune.rates", [word], networks, translators), rate)
-    return Learning(frozenset(frozen), factors, fixed)
+        factors |= dict.fromkeys(select("finetune.rates", [word], networks, generators), rate)
+    return Learning(new, frozenset(frozen), factors, frozenset(norms))
+
+
+def _norms(networks: Mapping[str, nn.Module], names: Iterable[str]) -> dict[str, Names]:
+    """The normalisation layers with a state in the networks called `names`, with the parameters of each."""
+    return {
+        f"{name}.{path}": frozenset(f"{name}.{path}.{key}" for key, _ in layer.named_parameters(recurse=False))
+        for name in names
+        for path, layer in networks[name].named_modules()
+        if isinstance(layer, nn.modules.batchnorm._NormBase | nn.GroupNorm | ConditionalNorm) and layer.state_dict()
+    }
 
 
 def learning_table(networks: Mapping[str, nn.Module], learning: Learning) -> list[tuple[str, int, str]]:
@@ -105,8 +134,9 @@ def select(setting: str, words: Iterable[str], networks: Mapping[str, nn.Module]
     """The parameters that words name.
 
     A word is a part such as `generator.encoder_1`, the beginning of several (`generator.encoder`, `generator`), or a
-    pattern (`discriminator.layer_[12]`, `*.block_?`). Without a network's name it is of the networks called `usual`,
-    those that translate; `discriminator` alone means every discriminator, `generator` every generator.
+    pattern (`*.block_?`, `discriminator.layer_[12]`: within a list that is typed, such brackets need quotes). Without a
+    network's name it is of the networks called `usual`, those that translate; `discriminator` alone means every
+    discriminator, `generator` every generator.
 
     Raises:
         UserError: a word that names nothing; `setting` is the key that it stands in.

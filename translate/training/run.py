@@ -33,7 +33,7 @@ from translate.picture import tensor_grid
 from translate.pixels import Side
 from translate.signals import ignore_signals, stop_on_signal
 from translate.training.average import WeightAverage
-from translate.training.begin import Beginning, Origin, begin, read_origin
+from translate.training.begin import Beginning, Origin, begin, describe_domains, read_origin
 from translate.training.checkpoint import model_tensors, read_progress, restore_state, save_state
 from translate.training.curves import draw_curves
 from translate.training.log import RunLog
@@ -42,11 +42,11 @@ from translate.training.parts import Learning, choose_learning, learning_table
 from translate.training.restraint import Restraint
 from translate.training.run_folder import open_run, write_config
 from translate.training.seed import seed_everything
-from translate.training.settings import Settings
+from translate.training.settings import Finetune, Settings
 from translate.training.validation import open_validation
 
-NEW_DISCRIMINATOR = 200
-"""Steps in which a new discriminator learns alone, unless told otherwise."""
+WARMUP = 200
+"""Steps at most in which a new discriminator learns alone, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ def train(
 
     seed_everything(settings.seed)
     method = make_method(settings, data, allowed)
-    beginning = take_over(method, origin, settings, data, allowed) if origin else Beginning()
     learning = what_learns(method, settings)
     items = data.items(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
     )
     total_steps = count_steps(settings, len(items), fabric.world_size)
+    beginning = take_over(method, origin, settings, data, learning, total_steps, allowed) if origin else Beginning()
     networks = method.networks
     optimizers = set_up(fabric, method, networks, settings, learning, allowed)
     memories = method.memories
@@ -244,6 +244,9 @@ def check_settings(settings: Settings) -> None:
         raise UserError(f"seed={settings.seed} must be 0 or more")
     if not 0 <= settings.average_decay < 1:
         raise UserError(f"average_decay={settings.average_decay} is outside 0 to 1; 0 is off, 0.999 is usual")
+    checkpoint = settings.finetune.checkpoint
+    if checkpoint is not None and Path(checkpoint).resolve().is_relative_to(Path(settings.output).resolve()):
+        raise UserError(f"output={settings.output} is where from={checkpoint} lies: give another output=FOLDER")
 
 
 def look_at_data(
@@ -275,13 +278,26 @@ def find_origin(settings: Settings, allowed: tuple[str, ...]) -> Origin | None:
     """
     finetune = settings.finetune
     if finetune.checkpoint is None:
+        given = [f"finetune.{key}" for key, value in vars(finetune).items() if value != getattr(Finetune(), key)]
+        if given:
+            raise UserError(
+                f"{', '.join(given)}: there is no trained model to go on from. Give it, with the same settings: "
+                "translate finetune from=CHECKPOINT"
+            )
         return None
     if finetune.warmup is not None and finetune.warmup < 0:
         raise UserError(f"finetune.warmup={finetune.warmup} must be at least 0")
     if finetune.distance_weight < 0:
         raise UserError(f"finetune.distance_weight={finetune.distance_weight} must be at least 0")
     trusted = tuple(name for name in allowed if name not in LOCAL)  # a stranger's checkpoint may name less than we
-    return read_origin(Path(finetune.checkpoint), trusted=trusted, discriminator=finetune.keep_discriminator)
+    origin = read_origin(Path(finetune.checkpoint), trusted=trusted, discriminator=finetune.keep_discriminator)
+    trained, wanted = (data.get("direction") for data in (origin.model.settings["data"], settings.data))
+    if origin.model.method.is_reversible and None not in (trained, wanted) and trained != wanted:
+        raise UserError(
+            f"data.direction={wanted}, but from={finetune.checkpoint} was trained {trained}, and its networks of the "
+            f"two ways would be swapped: use data.direction={trained}; it translates both ways (convert --direction)"
+        )
+    return origin
 
 
 def make_method(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> Method:
@@ -292,9 +308,18 @@ def make_method(settings: Settings, data: DataSource, allowed: tuple[str, ...]) 
 
 
 def take_over(
-    method: Method, origin: Origin, settings: Settings, data: DataSource, allowed: tuple[str, ...]
+    method: Method,
+    origin: Origin,
+    settings: Settings,
+    data: DataSource,
+    learning: Learning,
+    total_steps: int,
+    allowed: tuple[str, ...],
 ) -> Beginning:
     """Put the weights of a trained model into a method.
+
+    A new discriminator learns alone for 200 steps at first, a tenth of the run at most; a generator that is new as well
+    learns beside it.
 
     Raises:
         UserError: they do not fit.
@@ -303,7 +328,7 @@ def take_over(
     def build_for(source: Side, target: Side, domains: Domains | None) -> Method:
         return assemble(settings_tree(settings), source=source, target=target, domains=domains, allowed=allowed)
 
-    return begin(
+    beginning = begin(
         method,
         origin,
         build_for,
@@ -311,14 +336,26 @@ def take_over(
         target=data.target,
         domains=data.domains,
         channels=settings.finetune.channels,
+        fresh=learning.fresh,
     )
+    beginning.lines += describe_domains(origin.model.domains, data.shown("train"))
+    is_new = bool(beginning.fresh) and not any(name in method.generators for name in beginning.fresh)
+    usual = min(WARMUP, total_steps // 10) if is_new else 0
+    beginning.warmup = usual if settings.finetune.warmup is None else settings.finetune.warmup
+    if beginning.warmup:
+        some = "s" * (len(method.generators) > 1)
+        waiting, new = f"generator{some} wait{'' if some else 's'}", "new " * bool(beginning.fresh)
+        beginning.lines.append(f"the {waiting} {beginning.warmup} steps for the {new}discriminator{some}")
+    return beginning
 
 
 def what_learns(method: Method, settings: Settings) -> Learning:
     """Which parts of the networks learn. Errors as `choose_learning`."""
     return choose_learning(
         method.networks,
-        method.translators,
+        method.generators,
+        method.players,
+        fresh=settings.finetune.fresh,
         freeze=settings.finetune.freeze,
         freeze_norm=settings.finetune.freeze_norm,
         rates=settings.finetune.rates,
@@ -334,33 +371,48 @@ def preview_learning(
         UserError: the model does not fit.
     """
     method = make_method(settings, data, allowed)
-    beginning = take_over(method, origin, settings, data, allowed)
-    return beginning.lines, learning_table(method.networks, what_learns(method, settings))
+    learning = what_learns(method, settings)
+    beginning = take_over(method, origin, settings, data, learning, planned_steps(settings, data), allowed)
+    return beginning.lines, learning_table(method.networks, learning)
 
 
 def hold_back(
     method: Method, networks: Mapping[str, nn.Module], settings: Settings, learning: Learning, beginning: Beginning
 ) -> Restraint:
-    """What holds a fine-tuned model near to what it began as; a new discriminator is given 200 steps of its own."""
-    is_new = any(name not in method.translators for name in beginning.fresh)
-    warmup = settings.finetune.warmup
+    """What holds a fine-tuned model near to what it began as."""
+    fresh = {f"{name}.{key}" for name in beginning.fresh for key, _ in networks[name].named_parameters()}
     return Restraint(
         networks,
-        method.translators,
+        method.generators,
         method.players,
-        warmup=NEW_DISCRIMINATOR * is_new if warmup is None else warmup,
+        fresh=fresh | learning.fresh,
+        warmup=beginning.warmup,
         distance_weight=settings.finetune.distance_weight,
         fixed=learning.fixed,
     )
 
 
 def check_networks(settings: Settings, data: DataSource, allowed: tuple[str, ...]) -> None:
-    """Raise UserError when the method cannot be built for this data or cannot take its images; costs no memory."""
+    """Raise UserError when the method cannot be built for this data or cannot take its images, or nothing could learn;
+    costs no memory."""
+    check_warmup(settings, data)
     with torch.device("meta"):
         method = make_method(settings, data, allowed)
         check_size(settings, method)
         play_once(settings, data, method)
         what_learns(method, settings)
+
+
+def check_warmup(settings: Settings, data: DataSource) -> None:
+    """Raise UserError when a fine-tuning would end before its generators move."""
+    warmup = settings.finetune.warmup
+    if warmup is not None and settings.finetune.checkpoint is not None:
+        total_steps = planned_steps(settings, data)
+        if warmup >= total_steps:
+            raise UserError(
+                f"finetune.warmup={warmup}: for so many steps no generator moves, and the run has {total_steps}: use "
+                "fewer, or more steps="
+            )
 
 
 def play_once(settings: Settings, data: DataSource, method: Method) -> None:
@@ -407,6 +459,20 @@ def count_steps(settings: Settings, images: int, world_size: int) -> int:
     return math.ceil(settings.epochs * images / (settings.batch_size * world_size))
 
 
+def planned_steps(settings: Settings, data: DataSource) -> int:
+    """Steps of the whole run, before its processes are launched; `data` has been inspected."""
+    items = data.items("train", settings.image_size, seed=settings.seed, augment=True)
+    return count_steps(settings, len(items), count_processes(settings))
+
+
+def count_processes(settings: Settings) -> int:
+    """Processes that `make_fabric` launches."""
+    devices = settings.devices
+    if devices == "auto":
+        devices = torch.cuda.device_count() if settings.accelerator in ("auto", "cuda") else 1
+    return max(devices, 1) * settings.num_nodes
+
+
 def make_fabric(settings: Settings) -> Fabric:
     """Devices, precision and processes, launched."""
     precision = {"32": "32-true", "64": "64-true"}.get(settings.precision, settings.precision)
@@ -421,7 +487,7 @@ def make_fabric(settings: Settings) -> Fabric:
             devices=devices,
             num_nodes=settings.num_nodes,
             precision=precision,  # type: ignore[arg-type]
-            strategy=_distributed_strategy() if is_distributed else "auto",
+            strategy=distributed_strategy() if is_distributed else "auto",
         )
     except Exception as error:  # Fabric raises many kinds for devices that are not there
         raise UserError(
@@ -435,11 +501,20 @@ def make_fabric(settings: Settings) -> Fabric:
     return fabric
 
 
-def _distributed_strategy() -> DDPStrategy:
+class Distributed(DDPStrategy):
+    """Processes that share their gradients; a network that is frozen as a whole has none, which PyTorch refuses."""
+
+    def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
+        learns = any(parameter.requires_grad for parameter in module.parameters())
+        return super().setup_module(module) if learns else module
+
+
+def distributed_strategy() -> Distributed:
+    """How several processes share their gradients."""
     # A discriminator runs twice before its backward pass; broadcasting its batch norm buffers between the two fails.
     parameters = inspect.signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
-    return DDPStrategy(**{name: False})  # type: ignore[arg-type]
+    return Distributed(**{name: False})  # type: ignore[arg-type]
 
 
 def set_up(
@@ -450,11 +525,7 @@ def set_up(
     learning: Learning,
     allowed: tuple[str, ...],
 ) -> dict[str, torch.optim.Optimizer]:
-    """Move networks and memories to the device, wrap networks for it, and make one optimiser per player of what learns.
-
-    Raises:
-        UserError: nothing is left for a player to learn.
-    """
+    """Move networks and memories to the device, wrap networks for it, make an optimiser per player of what learns."""
     for name, network in networks.items():
         for key, parameter in network.named_parameters():
             parameter.requires_grad_(f"{name}.{key}" not in learning.frozen)
@@ -474,8 +545,6 @@ def set_up(
             for key, parameter in networks[name].named_parameters():
                 if parameter.requires_grad:
                     by_rate.setdefault(learning.rate(f"{name}.{key}"), []).append(parameter)
-        if not by_rate:
-            raise UserError(f"finetune.freeze={settings.finetune.freeze} leaves nothing of {', '.join(names)} to learn")
         groups = [{"params": parameters} for parameters in by_rate.values()]
         optimizer: torch.optim.Optimizer = build(settings.optimizer, allowed, params=groups)
         for group, rate in zip(optimizer.param_groups, by_rate, strict=True):

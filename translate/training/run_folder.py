@@ -86,6 +86,15 @@ def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str, is_first: bo
     return dict(earlier)
 
 
+def began_with(folder: Path, checkpoint: Path) -> bool:
+    """Whether a fine-tuning of `checkpoint` lies in `folder` that can be continued."""
+    try:
+        tree = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        return bool(tree["finetune"]["checkpoint"] == str(checkpoint)) and (folder / STATE).is_file()
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return False
+
+
 def move_aside(folder: Path) -> Path:
     """Rename a run folder to FOLDER.before-DATE-TIME, and return that."""
     moved = folder.with_name(f"{folder.name}.before-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")

@@ -23,14 +23,15 @@ class Finetune:
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
-    checkpoint: str | None
-    keep_discriminator: bool
-    warmup: int | None
-    freeze: list[str]
-    freeze_norm: bool
-    rates: dict[str, float]
-    channels: Literal["average", "copy", "fresh"]
-    distance_weight: float
+    checkpoint: str | None = None
+    keep_discriminator: bool = True
+    warmup: int | None = None
+    fresh: list[str] = field(default_factory=list)
+    freeze: list[str] = field(default_factory=list)
+    freeze_norm: bool = False
+    rates: dict[str, float] = field(default_factory=dict)
+    channels: Literal["average", "copy", "fresh"] = "average"
+    distance_weight: float = 0.0
 
 
 @dataclass(frozen=True)
