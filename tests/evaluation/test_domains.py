@@ -355,6 +355,16 @@ def test_data_of_other_domains_is_refused(tmp_path: Path, colors: dict[str, Any]
     )
 
 
+def test_a_model_of_more_domains_in_another_order_is_measured_on_those_with_images(
+    tmp_path: Path, colors: dict[str, Any]
+) -> None:
+    known = Domains((LabelSet(("red", "green", "blue"), "one_hot"),))
+    evaluation = evaluate_domains(translator_of(Coloring(), known), colors, tmp_path, classifier_steps=1)
+    assert evaluation.unseen == ("green",)
+    assert {request: row["translations"] for request, row in evaluation.table.items()} == {"red": 10, "blue": 10}
+    assert [row["l1"] for row in evaluation.table.values()] == pytest.approx([0, 0], abs=1e-5)
+
+
 def test_data_without_labels_is_refused(tmp_path: Path) -> None:
     data = {"_target_": "translate.data.paired.PairedData", "root": "nowhere"}
     with pytest.raises(UserError, match=r"needs labels, but its data set gives pairs .* data=domains data.root=FOLDER"):
