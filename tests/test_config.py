@@ -30,7 +30,7 @@ from translate.pixels import Side
 DATA = ["data.root=somewhere"]
 EVERY = [(group, name) for group in groups() for name in choices(group)]
 DERIVED = {"in_channels", "out_channels", "num_domains", "step", "total_steps"}
-METHOD_PARTS = {"generator", "discriminator", "objective", "source_channels", "target_channels", "domains"}
+METHOD_PARTS = {"generator", "discriminator", "adversary", "source_channels", "target_channels", "domains"}
 
 
 def words_for(group: str, name: str) -> list[str]:
@@ -41,6 +41,10 @@ def words_for(group: str, name: str) -> list[str]:
         two_roots = ["data.first.root=one", "data.second.root=two"]
         roots = {"glyphs": [], "domains_joint": two_roots, "celeba_rafd": two_roots}
         return words + roots.get(name, [] if name == "demo" else DATA)
+    if (group, name) == ("discriminator", "autoencoder"):
+        words.append("objective=ebgan")
+    if group == "gradient_penalty" and name != "none":
+        words.append("discriminator.norm=none")
     return words + DATA
 
 

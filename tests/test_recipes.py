@@ -53,7 +53,7 @@ UNPAIRED = CYCLEGAN | {"data._target_": "translate.data.paired.PairedData"}
 STARGAN = {
     "method._target_": "translate.methods.stargan.StarGAN",
     "method.n_critic": 5,
-    "objective.gradient_penalty": 10.0,
+    "gradient_penalty.weight": 10.0,
     "image_size": 128,
     "batch_size": 16,
     "epochs": None,

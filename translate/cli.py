@@ -45,6 +45,7 @@ GROUPS = {
     "generators": "generator",
     "discriminators": "discriminator",
     "objectives": "objective",
+    "penalties": "gradient_penalty",
     "augmentations": "discriminator_augmentation",
     "optimizers": "optimizer",
     "schedules": "schedule",

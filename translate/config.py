@@ -28,10 +28,15 @@ from translate.training.settings import Settings
 
 PRIMARY = "train"
 RATES = "finetune.rates"
-KEPT = ("method", "generator", "discriminator", "objective", "data", "image_size", "norm_at_test", "dropout_at_test")
+KEPT = (
+    *("method", "generator", "discriminator", "objective", "gradient_penalty", "data"),
+    *("image_size", "norm_at_test", "dropout_at_test"),
+)
 """What a fine-tuning takes from the trained model's settings, unless told otherwise."""
-OF_ANOTHER_METHOD = ("method", "discriminator", "objective", "data")
+OF_ANOTHER_METHOD = ("method", "discriminator", "objective", "gradient_penalty", "data")
 """What another method brings along."""
+OF_ANOTHER_OBJECTIVE = ("objective", "gradient_penalty")
+"""What another objective brings along."""
 TRUSTED_DATA = ("translate.data.",)
 """What the data of a stranger's model may name."""
 
@@ -124,7 +129,11 @@ def finetune_settings(
         check_choice(override, own)
     known = _method_name(model["method"]["_target_"], own)
     method = chosen["method"].value() if "method" in chosen else known
-    replaced = {*(chosen.keys() - {"method"}), *(OF_ANOTHER_METHOD if method != known else ())}
+    replaced = {
+        *(chosen.keys() - {"method"}),
+        *(OF_ANOTHER_METHOD if method != known else ()),
+        *(OF_ANOTHER_OBJECTIVE if "objective" in chosen else ()),
+    }
     first = [f"method={method}"] if method else []
     usual, _ = _compose(first, own)
     config, names = _compose([*first, *(_text(chosen[group]) for group in chosen if group != "method")], own)
@@ -156,6 +165,8 @@ def _kept(key: str, model: Mapping[str, Any], usual: DictConfig, config: DictCon
         return model[key] if config[key] == usual[key] else config[key]
     for _, component in components({key: model[key]}):  # which may be a stranger's
         resolve(component["_target_"], (*(TRUSTED_DATA if key == "data" else TRUSTED), *own_targets(own)))
+    if config[key] is None or usual[key] is None:
+        return model[key] if config[key] == usual[key] else config[key]
     if config[key]._target_ != usual[key]._target_:
         return config[key]  # a recipe put another component in its place
     node = OmegaConf.create(dict(model[key]))

@@ -7,6 +7,7 @@ stranger's model runs no code of theirs.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from translate.build import TRUSTED, build
 from translate.domains import Domains
 from translate.errors import UserError
 from translate.files import write_atomically, write_text
+from translate.methods.adversary import Adversary
 from translate.methods.method import Method
 from translate.model_folder import CONFIG, WEIGHTS, fingerprint_of
 from translate.networks.layers import BatchNorm
@@ -72,28 +74,23 @@ def assemble(
     """Build the method that `settings` describe for images like `source` and `target`, with fresh weights.
 
     `domains` are what the images are labelled with, for a method that plays on labels. `settings` may lack
-    `discriminator_augmentation`, which training alone needs.
+    `gradient_penalty`, `discriminator_augmentation` and `stabilizers`.
 
     Raises:
-        UserError: a component or setting that does not exist or may not be named.
+        UserError: a component or setting that does not exist or may not be named, or what does not go together.
     """
-    objective = build(settings["objective"], allowed)
-    method = build(
-        settings["method"],
-        allowed,
-        generator=build(settings["generator"], allowed),
-        discriminator=build(settings["discriminator"], allowed),
-        objective=objective,
-        source_channels=source.channels,
-        target_channels=target.channels,
-        **({} if domains is None else {"domains": domains}),
+    penalty, augmentation = (
+        build(settings[name], allowed) if settings.get(name) else None
+        for name in ("gradient_penalty", "discriminator_augmentation")
     )
-    assert isinstance(method, Method)
-    if settings.get("discriminator_augmentation"):
-        augmentation = build(settings["discriminator_augmentation"], allowed)
-        augmentation.attach(objective)
-        method.augmentation = augmentation
-    return method
+    adversary = partial(
+        Adversary,
+        objective=build(settings["objective"], allowed),
+        gradient_penalty=penalty,
+        augmentation=augmentation,
+        **settings.get("stabilizers", {}),
+    )
+    return _assemble(settings, adversary, source, target, domains, allowed)
 
 
 def assemble_translators(
@@ -105,12 +102,33 @@ def assemble_translators(
     allowed: tuple[str, ...] = TRUSTED,
 ) -> Method:
     """As `assemble`, but the networks that translate alone, whose weights are still to come: they take no memory."""
-    plain = {**settings, "discriminator_augmentation": None}
     with torch.device("meta"), NoDraws():
-        method = assemble(plain, source=source, target=target, domains=domains, allowed=allowed)
+        method = _assemble(settings, lambda discriminators: None, source, target, domains, allowed)
     for name, _ in list(method.named_children()):
         if name not in method.translators:
             delattr(method, name)
+    return method
+
+
+def _assemble(
+    settings: Mapping[str, Any],
+    adversary: Callable[[Mapping[str, nn.Module]], Adversary | None],
+    source: Side,
+    target: Side,
+    domains: Domains | None,
+    allowed: tuple[str, ...],
+) -> Method:
+    method = build(
+        settings["method"],
+        allowed,
+        generator=build(settings["generator"], allowed),
+        discriminator=build(settings["discriminator"], allowed),
+        adversary=adversary,
+        source_channels=source.channels,
+        target_channels=target.channels,
+        **({} if domains is None else {"domains": domains}),
+    )
+    assert isinstance(method, Method)
     return method
 
 

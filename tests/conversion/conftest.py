@@ -1,6 +1,7 @@
 """Models to convert with: a tiny trained-looking network in a model folder, and one whose results are known by hand."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 from translate.conversion.torch_engine import TorchEngine
 from translate.conversion.translator import Translator
 from translate.domains import Domains, LabelSet
+from translate.methods.adversary import Adversary
 from translate.methods.cyclegan import CycleGAN
-from translate.methods.method import Method, Step, Turn
+from translate.methods.method import Method, Turn
 from translate.methods.stargan import StarGAN
+from translate.methods.step import Step
 from translate.model import Model, assemble, read_model, write_model
 from translate.objectives.adversarial import lsgan
 from translate.pixels import Side
@@ -86,7 +89,7 @@ def labeled() -> Callable[..., Translator]:
         method = StarGAN(
             generator=lambda **_: Selective(),
             discriminator=lambda **_: ColorSeeing(),
-            objective=lsgan(),
+            adversary=partial(Adversary, objective=lsgan()),
             source_channels=3,
             target_channels=3,
             domains=known,
@@ -116,7 +119,7 @@ def both_ways() -> Callable[..., Translator]:
         method = CycleGAN(
             generator=lambda *, in_channels, out_channels, num_domains=0: Grey(in_channels, out_channels),
             discriminator=lambda **_: nn.Identity(),
-            objective=lsgan(),
+            adversary=partial(Adversary, objective=lsgan()),
             source_channels=source.channels,
             target_channels=target.channels,
             identity_weight=0,

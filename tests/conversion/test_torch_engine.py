@@ -24,8 +24,10 @@ from translate.conversion.torch_engine import SKETCHED, WORKSPACE, TorchEngine
 from translate.conversion.translator import MEMORY_SHARE, Tile, Translator
 from translate.data.image import ImageError
 from translate.errors import UserError
+from translate.methods.adversary import Adversary
 from translate.methods.cyclegan import CycleGAN
-from translate.methods.method import Method, Step, Turn
+from translate.methods.method import Method, Turn
+from translate.methods.step import Step
 from translate.model import Model
 from translate.networks.resnet import ResNet
 from translate.objectives.adversarial import lsgan
@@ -172,7 +174,7 @@ def test_the_way_back_works_in_tiles(noise: Noise) -> None:
     method = CycleGAN(
         generator=partial(ResNet, num_blocks=1, width=2, initialization="kaiming"),
         discriminator=lambda **_: nn.Identity(),
-        objective=lsgan(),
+        adversary=partial(Adversary, objective=lsgan()),
         source_channels=3,
         target_channels=1,
         identity_weight=0,

@@ -23,7 +23,7 @@ from translate.methods.augmentation import (
     shift,
     warp,
 )
-from translate.methods.method import Step
+from translate.methods.step import Step
 from translate.model import assemble, read_model
 from translate.objectives.adversarial import hinge, lsgan, nonsaturating
 from translate.pixels import Side
@@ -259,8 +259,8 @@ def build(tree, channels=3):
 
 def game(method, augmentation=None, channels=3):
     played = build(compose(f"method={method}", "objective=hinge"), channels)
-    assert played.augmentation is None
-    played.augmentation = augmentation
+    assert played.adversary.augmentation is None
+    played.adversary.augmentation = augmentation
     return played
 
 
@@ -291,8 +291,8 @@ def test_every_method_plays_with_every_augmentation(method, name, channels, play
     augmentation = compose(f"discriminator_augmentation={name}")["discriminator_augmentation"] | {"probability": 0.5}
     augmentation |= {"interval": 1} if name == "ada" else {}
     played = build(tree | {"discriminator_augmentation": augmentation}, channels)
-    assert "augmentation" in played.memories
-    assert "augmentation" not in played.networks
+    assert "adversary" in played.memories
+    assert "adversary" not in played.networks
     before = {part: [each.clone() for each in network.parameters()] for part, network in played.networks.items()}
     playing = player(played, lr=1e-3)
     for number in (3, 4):  # StarGAN's generator moves in every fifth step
@@ -300,7 +300,7 @@ def test_every_method_plays_with_every_augmentation(method, name, channels, play
         assert all(map(math.isfinite, losses.values()))
     for part, network in played.networks.items():
         assert any(not torch.equal(old, new) for old, new in zip(before[part], network.parameters(), strict=True)), part
-    assert (played.augmentation.probability.item() != 0.5) == (name == "ada")
+    assert (played.adversary.augmentation.probability.item() != 0.5) == (name == "ada")
 
 
 @pytest.mark.parametrize(
@@ -367,9 +367,9 @@ def test_all_processes_hold_the_probability_that_their_joint_images_ask_for():
     played = game("pix2pix", AdaptiveAugmentation(interval=1, probability=0.4))
     for number in (0, 1):
         step = Step(number, world_size=2, all_gather=lambda own: torch.stack([own.abs() + 1, others.expand_as(own)]))
-        played.watch(torch.ones(2, 1, 4, 4), step)
-    assert played.augmentation.real_sign.item() == 0.0
-    assert played.augmentation.probability.item() == pytest.approx(0.4 - 4 / 500_000, abs=1e-7)
+        played.adversary.augmentation.watch(torch.ones(2, 1, 4, 4), step)
+    assert played.adversary.augmentation.real_sign.item() == 0.0
+    assert played.adversary.augmentation.probability.item() == pytest.approx(0.4 - 4 / 500_000, abs=1e-7)
 
 
 # In the engine
@@ -389,14 +389,15 @@ def test_an_interrupted_run_with_ada_ends_with_the_weights_and_the_probability_o
     whole = tmp_path / "whole"
     assert command("train", *words, "steps=7", f"output={whole}").code == 0
     first, second = read_state(tmp_path / "run"), read_state(whole)
-    kept = first["memories"]["augmentation"]
-    assert kept.keys() == {"probability", "signs", "watched", "adjusted_at", "real_sign"}
-    assert all(torch.equal(value, second["memories"]["augmentation"][key]) for key, value in kept.items())
+    kept = first["memories"]["adversary"]
+    names = ("probability", "signs", "watched", "adjusted_at", "real_sign")
+    assert kept.keys() == {f"augmentation.{name}" for name in names}
+    assert all(torch.equal(value, second["memories"]["adversary"][key]) for key, value in kept.items())
     for name, tensors in first["networks"].items():
         assert all(torch.equal(value, second["networks"][name][key]) for key, value in tensors.items())
     logged = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     assert [row["augmentation_probability"] for row in logged] == [0, 0, 0.25, 0.25, 0.5, 0.5, 0.75]
-    assert kept["probability"] == 0.75
+    assert kept["augmentation.probability"] == 0.75
     assert all(-1 <= row["real_sign"] <= 1 for row in logged)
     assert not any("augmentation" in name for name in load_file(whole / "model" / "model.safetensors"))
     # Translating knows nothing of it, whatever another version of the toolkit called it.
@@ -410,7 +411,7 @@ def test_settings_and_models_from_before_there_was_augmentation_are_read():
     tree = compose("method=pix2pix", "objective=hinge")
     old = {key: value for key, value in tree.items() if key != "discriminator_augmentation"}
     assert to_settings(old).discriminator_augmentation is None
-    assert build(old).augmentation is None
+    assert build(old).adversary.augmentation is None
 
 
 def test_a_run_from_before_there_was_augmentation_goes_on(tiny, command, tmp_path):

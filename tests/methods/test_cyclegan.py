@@ -7,16 +7,25 @@ import torch
 
 from translate.batch import Unpaired
 from translate.errors import UserError
+from translate.methods.adversary import Adversary
 from translate.methods.cyclegan import CycleGAN
 from translate.methods.history import ImageHistory
-from translate.methods.method import Step
+from translate.methods.step import Step
 from translate.networks.patchgan import PatchGAN
 from translate.networks.resnet import ResNet
 from translate.objectives.adversarial import lsgan, wasserstein
+from translate.objectives.penalties import two_sided
+
+LEAST_SQUARES = partial(Adversary, objective=lsgan())
+WASSERSTEIN = partial(Adversary, objective=wasserstein(), gradient_penalty=two_sided())
 
 
 def small(**settings):
-    settings = {"objective": lsgan(), "source_channels": 1, "target_channels": 1} | settings
+    settings = {
+        "adversary": LEAST_SQUARES,
+        "source_channels": 1,
+        "target_channels": 1,
+    } | settings
     return CycleGAN(
         generator=partial(ResNet, num_blocks=1, width=2),
         discriminator=partial(PatchGAN, num_layers=1, width=2, norm=settings.pop("norm", "instance")),
@@ -33,7 +42,7 @@ def test_every_loss_of_every_step_is_the_recorded_one(recording, player):
     method = CycleGAN(
         generator=partial(ResNet, num_blocks=6, width=4),
         discriminator=partial(PatchGAN, width=4, norm="instance"),
-        objective=lsgan(),
+        adversary=LEAST_SQUARES,
         source_channels=3,
         target_channels=3,
         history_size=0,
@@ -108,13 +117,13 @@ def test_unequal_channels_refuse_the_identity_loss_and_work_without_it():
 
 
 def test_wasserstein_penalises_both_discriminators_and_refuses_batch_norm():
-    turns = list(small(objective=wasserstein()).play(Unpaired(images(), images()), Step()))
+    turns = list(small(adversary=WASSERSTEIN).play(Unpaired(images(), images()), Step()))
     assert {name for name in turns[1].losses if name.endswith("penalty")} == {
         "discriminator_target_penalty",
         "discriminator_source_penalty",
     }
     with pytest.raises(UserError, match=r"discriminator\.norm=batch does not go with a gradient penalty"):
-        small(objective=wasserstein(), norm="batch")
+        small(adversary=WASSERSTEIN, norm="batch")
 
 
 def test_the_discriminators_see_old_images_once_the_history_is_full():

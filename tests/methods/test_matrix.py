@@ -10,7 +10,7 @@ from translate.build import LOCAL
 from translate.config import choices, compose_settings
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
-from translate.methods.method import Step
+from translate.methods.step import Step
 from translate.model import assemble
 from translate.pixels import Side
 
@@ -23,7 +23,9 @@ SMALL = {
     "stargan": ["generator.num_blocks=1"],
     "patchgan": ["discriminator.num_layers=1"],
     "pixel": [],
+    "autoencoder": ["discriminator.num_layers=1", "discriminator.code=2"],
 }
+ENERGIES = ("ebgan", "began")
 DISCRIMINATORS = SMALL | {"stargan": ["discriminator.num_layers=2"]}
 
 
@@ -40,7 +42,7 @@ def batch(batch_type):
 
 
 @pytest.mark.parametrize("objective", choices("objective"))
-@pytest.mark.parametrize("discriminator", ["patchgan", "pixel", "stargan"])
+@pytest.mark.parametrize("discriminator", ["patchgan", "pixel", "stargan", "autoencoder"])
 @pytest.mark.parametrize("generator", ["unet_64", "resnet_6blocks", "stargan"])
 @pytest.mark.parametrize("method", choices("method"))
 def test_it_plays_two_steps_or_is_refused_by_name(method, generator, discriminator, objective, player):
@@ -53,8 +55,13 @@ def test_it_plays_two_steps_or_is_refused_by_name(method, generator, discriminat
         is_labelled = tree["method"]["_target_"].endswith("StarGAN")
         return assemble(tree, source=side, target=side, domains=DOMAINS if is_labelled else None, allowed=LOCAL)
 
+    refusals = []
+    if (objective in ENERGIES) != (discriminator == "autoencoder"):
+        refusals.append("the objective is made for ")
     if objective == "wasserstein" and tree["discriminator"].get("norm") == "batch":
-        with pytest.raises(UserError, match=r"discriminator\.norm=batch does not go with a gradient penalty"):
+        refusals.append(r"discriminator\.norm=batch does not go with a gradient penalty")
+    if refusals:
+        with pytest.raises(UserError, match="|".join(refusals)):
             build()
         return
     torch.manual_seed(0)

@@ -7,15 +7,24 @@ import torch
 
 from translate.batch import Pair
 from translate.errors import UserError
-from translate.methods.method import Step, frozen
+from translate.methods.adversary import Adversary, frozen
 from translate.methods.pix2pix import Pix2Pix
+from translate.methods.step import Step
 from translate.networks.patchgan import PatchGAN
 from translate.networks.unet import UNet
-from translate.objectives.adversarial import hinge, nonsaturating, wasserstein
+from translate.objectives.adversarial import nonsaturating, wasserstein
+from translate.objectives.penalties import two_sided
+
+PLAIN = partial(Adversary, objective=nonsaturating())
+WASSERSTEIN = partial(Adversary, objective=wasserstein(), gradient_penalty=two_sided())
 
 
 def small(**settings):
-    settings = {"objective": nonsaturating(), "source_channels": 2, "target_channels": 1} | settings
+    settings = {
+        "adversary": PLAIN,
+        "source_channels": 2,
+        "target_channels": 1,
+    } | settings
     return Pix2Pix(
         generator=partial(UNet, num_downs=2, width=2),
         discriminator=partial(PatchGAN, num_layers=1, width=2, norm=settings.pop("norm", "batch")),
@@ -32,7 +41,7 @@ def test_every_loss_of_every_step_is_the_recorded_one(recording, player):
     method = Pix2Pix(
         generator=partial(UNet, num_downs=7, width=4),
         discriminator=partial(PatchGAN, width=4),
-        objective=nonsaturating(),
+        adversary=PLAIN,
         source_channels=3,
         target_channels=3,
     ).double()
@@ -76,14 +85,14 @@ def test_l1_is_weighted():
 
 
 def test_wasserstein_really_adds_its_penalty():
-    turns = list(small(objective=wasserstein(gradient_penalty=7.0), norm="instance").play(batch(), Step()))
+    turns = list(small(adversary=WASSERSTEIN, norm="instance").play(batch(), Step()))
     assert turns[0].losses["discriminator_penalty"] > 0
-    assert "discriminator_penalty" not in next(small(objective=hinge()).play(batch(), Step())).losses
+    assert "discriminator_penalty" not in next(small().play(batch(), Step())).losses
 
 
 def test_a_penalty_refuses_batch_norm():
     with pytest.raises(UserError, match=r"discriminator\.norm=batch does not go with a gradient penalty"):
-        small(objective=wasserstein())
+        small(adversary=WASSERSTEIN)
 
 
 def test_a_domain_or_the_way_back_is_refused():

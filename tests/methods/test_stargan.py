@@ -8,11 +8,15 @@ import torch
 from translate.batch import Labeled
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
-from translate.methods.method import Step
+from translate.methods.adversary import Adversary
 from translate.methods.stargan import StarGAN
+from translate.methods.step import Step
 from translate.networks.patchgan import PatchGAN
 from translate.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from translate.objectives.adversarial import lsgan, wasserstein
+from translate.objectives.penalties import two_sided
+
+WASSERSTEIN = partial(Adversary, objective=wasserstein(), gradient_penalty=two_sided())
 
 ANIMALS = Domains((LabelSet(("cat", "dog", "fox"), "one_hot"),))
 FACES = Domains((LabelSet(("black", "blond", "young"), "attributes", (("black", "blond"),)),))
@@ -32,7 +36,7 @@ def small(domains=ANIMALS, **settings):
     return StarGAN(
         generator=partial(StarGANGenerator, width=2, num_blocks=1),
         discriminator=settings.pop("discriminator", partial(StarGANDiscriminator, width=2, num_layers=2, image_size=8)),
-        objective=settings.pop("objective", wasserstein()),
+        adversary=settings.pop("adversary", WASSERSTEIN),
         source_channels=1,
         target_channels=1,
         domains=domains,
@@ -50,7 +54,7 @@ def test_every_loss_of_every_step_is_the_recorded_one(recording, player):
     method = StarGAN(
         generator=partial(StarGANGenerator, width=4, num_blocks=6),
         discriminator=partial(StarGANDiscriminator, width=4, num_layers=6, image_size=64),
-        objective=wasserstein(gradient_penalty=10.0),
+        adversary=WASSERSTEIN,
         source_channels=3,
         target_channels=3,
         domains=Domains((LabelSet(tuple("abcde"), "attributes"),)),
@@ -157,7 +161,10 @@ def test_samples_show_every_domain():
 
 
 def test_without_a_penalty_in_the_objective_there_is_none():
-    assert "discriminator_penalty" not in next(small(objective=lsgan()).play(batch(), Step())).losses
+    assert (
+        "discriminator_penalty"
+        not in next(small(adversary=partial(Adversary, objective=lsgan())).play(batch(), Step())).losses
+    )
     assert next(small().play(batch(), Step())).losses["discriminator_penalty"] > 0
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+import yaml
 from lightning_fabric import Fabric
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -284,3 +285,17 @@ def test_settings_that_do_not_go_together_are_refused(
     assert done.code == 2
     assert message in done.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_from_before_there_was_validation_goes_on(train, tmp_path: Path) -> None:
+    assert train("steps=1", "validation.every=0").code == 0
+    config = tmp_path / "run" / "config.yaml"
+    tree = yaml.safe_load(config.read_text())
+    for key in ("validation", "stabilizers", "gradient_penalty"):
+        del tree[key]
+    config.write_text(yaml.safe_dump(tree))
+    assert train("steps=2").code == 0
+    assert [row["step"] for row in rows(tmp_path / "run")] == [2]
+    refused = train("steps=3", "stabilizers.label_smoothing=0.1")
+    assert refused.code == 2
+    assert "stabilizers.label_smoothing" in refused.err

@@ -212,6 +212,7 @@ def _settings(
         "generator": generator.settings,
         "discriminator": judging,
         "objective": {"_target_": f"translate.objectives.adversarial.{OBJECTIVES[method]}"},
+        "gradient_penalty": {"_target_": "translate.objectives.penalties.two_sided"} if method is StarGAN else None,
         "image_size": size,
         "seed": 0,
         "norm_at_test": "image" if generator.settings.get("norm") == "batch" else "running",

@@ -16,7 +16,7 @@ from translate.errors import UserError
 from translate.objectives.adversarial import AdversarialObjective
 
 if TYPE_CHECKING:
-    from translate.methods.method import Step
+    from translate.methods.step import Step
 
 Images = Float[Tensor, "batch channels height width"]
 PerImage = Float[Tensor, " batch"]

@@ -8,18 +8,10 @@ from torch.nn.functional import l1_loss
 
 from translate.batch import Unpaired
 from translate.errors import UserError
+from translate.methods.adversary import AdversaryFactory
 from translate.methods.history import ImageHistory
-from translate.methods.method import (
-    DiscriminatorFactory,
-    GeneratorFactory,
-    Method,
-    Step,
-    Turn,
-    check_penalty,
-    discriminator_losses,
-    frozen,
-)
-from translate.objectives.adversarial import AdversarialObjective
+from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn
+from translate.methods.step import Step
 
 
 class CycleGAN(Method):
@@ -28,12 +20,13 @@ class CycleGAN(Method):
     L = L_GAN(G, D_Y) + L_GAN(F, D_X) + cycle weights * L_cyc(G, F)   (equation 3; L_cyc equation 2)
 
     and the identity loss of section 5.2: a generator leaves alone what is of its target side already. The generators
-    move first, as in the reference implementation; the discriminators see a history of generated images.
+    move first, as in the reference implementation; the discriminators see a history of generated images, and their
+    losses are halved, which slows them down relative to the generators (section 7.1).
 
     Args:
         generator: makes a generator.
         discriminator: makes a discriminator.
-        objective: the adversarial objective (least squares in the paper).
+        adversary: makes the adversary (least squares in the paper).
         source_channels: channels of the source images.
         target_channels: channels of the target images.
         cycle_weight_source: weight of the cycle source -> target -> source (10 in the paper).
@@ -42,8 +35,8 @@ class CycleGAN(Method):
         history_size: generated images kept per side to show the discriminators (50 in the paper); 0 is off.
 
     Raises:
-        UserError: an identity loss between sides of unequal channels, or a gradient penalty together with batch norm
-            in the discriminators.
+        UserError: an identity loss between sides of unequal channels, or an adversary that does not go with the
+            discriminators.
     """
 
     is_reversible = True
@@ -59,7 +52,7 @@ class CycleGAN(Method):
         *,
         generator: GeneratorFactory,
         discriminator: DiscriminatorFactory,
-        objective: AdversarialObjective,
+        adversary: AdversaryFactory,
         source_channels: int,
         target_channels: int,
         cycle_weight_source: float = 10.0,
@@ -76,7 +69,6 @@ class CycleGAN(Method):
             )
         if history_size < 0:
             raise UserError(f"method.history_size={history_size} must be at least 0")
-        self.objective = objective
         self.cycle_weight_source = cycle_weight_source
         self.cycle_weight_target = cycle_weight_target
         self.identity_weight = identity_weight
@@ -84,7 +76,12 @@ class CycleGAN(Method):
         self.generator_backward = generator(in_channels=target_channels, out_channels=source_channels)
         self.discriminator_target = discriminator(in_channels=target_channels)
         self.discriminator_source = discriminator(in_channels=source_channels)
-        check_penalty(objective, self.discriminator_target)
+        self.adversary = adversary(
+            {
+                "discriminator_target": self.discriminator_target,
+                "discriminator_source": self.discriminator_source,
+            }
+        )
         self.history_target = ImageHistory(history_size)
         self.history_source = ImageHistory(history_size)
 
@@ -94,15 +91,14 @@ class CycleGAN(Method):
         cycled_source = self.generator_backward(fake_target)
         fake_source = self.generator_backward(target)
         cycled_target = self.generator_forward(fake_source)
-        with frozen(self.discriminator_target, self.discriminator_source):
-            target_logits = self.discriminator_target(self.seen(fake_target))
-            source_logits = self.discriminator_source(self.seen(fake_source))
-        losses = {
-            "generator_forward_adversarial": self.objective.generator(target_logits),
-            "generator_backward_adversarial": self.objective.generator(source_logits),
-            "cycle_source": self.cycle_weight_source * l1_loss(cycled_source, source),
-            "cycle_target": self.cycle_weight_target * l1_loss(cycled_target, target),
-        }
+        losses: dict[str, Tensor] = {}
+        for name, discriminator, fake in (
+            ("generator_forward", self.discriminator_target, fake_target),
+            ("generator_backward", self.discriminator_source, fake_source),
+        ):
+            losses |= self.adversary.generator_losses(name, discriminator, (fake,), step)[0]
+        losses["cycle_source"] = self.cycle_weight_source * l1_loss(cycled_source, source)
+        losses["cycle_target"] = self.cycle_weight_target * l1_loss(cycled_target, target)
         if self.identity_weight:
             weight_target = self.identity_weight * self.cycle_weight_target
             weight_source = self.identity_weight * self.cycle_weight_source
@@ -116,10 +112,10 @@ class CycleGAN(Method):
             ("discriminator_source", source, self.history_source, fake_source),
         ):
             recalled = self._recall(history, fake, step)
-            losses |= discriminator_losses(
-                name, getattr(self, name), self.objective, self.seen(real), self.seen(recalled), step, self.watch
-            )
-        yield Turn("discriminators", losses)
+            judge = getattr(self, name)
+            losses |= self.adversary.discriminator_losses(name, judge, (real,), (recalled,), step, weight=0.5)[0]
+        clip = self.adversary.clip(self.discriminator_target, self.discriminator_source)
+        yield Turn("discriminators", losses, clip)
 
     def _recall(self, history: ImageHistory, fake: Tensor, step: Step) -> Tensor:
         """What the history gives for generated images. It is of the global batch, and so the same on every process."""

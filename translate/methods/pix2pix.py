@@ -7,17 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from translate.batch import Pair
-from translate.methods.method import (
-    DiscriminatorFactory,
-    GeneratorFactory,
-    Method,
-    Step,
-    Turn,
-    check_penalty,
-    discriminator_losses,
-    frozen,
-)
-from translate.objectives.adversarial import AdversarialObjective
+from translate.methods.adversary import AdversaryFactory
+from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn
+from translate.methods.step import Step
 
 
 class Pix2Pix(Method):
@@ -25,17 +17,19 @@ class Pix2Pix(Method):
 
     G* = arg min_G max_D L_cGAN(G, D) + l1_weight * L_L1(G)   (equation 4)
 
+    The discriminator's losses are halved, which slows it down relative to the generator (section 3.3).
+
     Args:
         generator: makes the generator.
         discriminator: makes the discriminator.
-        objective: the adversarial objective.
+        adversary: makes the adversary.
         source_channels: channels of the images to translate.
         target_channels: channels of the translated images.
         l1_weight: weight of the L1 distance to the target (100 in the paper).
         conditional: whether the discriminator sees the source beside the output, as in the paper.
 
     Raises:
-        UserError: a gradient penalty together with batch norm in the discriminator.
+        UserError: an adversary that does not go with the discriminator.
     """
 
     batch_type = Pair
@@ -47,42 +41,31 @@ class Pix2Pix(Method):
         *,
         generator: GeneratorFactory,
         discriminator: DiscriminatorFactory,
-        objective: AdversarialObjective,
+        adversary: AdversaryFactory,
         source_channels: int,
         target_channels: int,
         l1_weight: float = 100.0,
         conditional: bool = True,
     ) -> None:
         super().__init__()
-        self.objective = objective
         self.l1_weight = l1_weight
         self.conditional = conditional
         self.generator = generator(in_channels=source_channels, out_channels=target_channels)
         self.discriminator = discriminator(in_channels=target_channels + conditional * source_channels)
-        check_penalty(objective, self.discriminator)
+        self.adversary = adversary({"discriminator": self.discriminator})
 
     def play(self, batch: Pair, step: Step) -> Iterator[Turn]:
         source, target = batch
         fake = self.generator(source)  # (B, C, H, W)
 
-        real, seen = self._judged(source, target), self._judged(source, fake.detach())
-        yield Turn(
-            "discriminator",
-            discriminator_losses("discriminator", self.discriminator, self.objective, real, seen, step, self.watch),
+        of_source = (source,) if self.conditional else ()
+        losses, _ = self.adversary.discriminator_losses(
+            "discriminator", self.discriminator, (*of_source, target), (*of_source, fake.detach()), step, weight=0.5
         )
+        yield Turn("discriminator", losses, self.adversary.clip(self.discriminator))
 
-        with frozen(self.discriminator):
-            logits = self.discriminator(self._judged(source, fake))
-        yield Turn(
-            "generator",
-            {
-                "generator_adversarial": self.objective.generator(logits),
-                "generator_l1": self.l1_weight * l1_loss(fake, target),
-            },
-        )
-
-    def _judged(self, source: Tensor, image: Tensor) -> Tensor:
-        return self.seen(source, image) if self.conditional else self.seen(image)
+        losses, _ = self.adversary.generator_losses("generator", self.discriminator, (*of_source, fake), step)
+        yield Turn("generator", losses | {"generator_l1": self.l1_weight * l1_loss(fake, target)})
 
     def translator(self, *, back: bool = False) -> nn.Module:
         return self.generator

@@ -11,19 +11,9 @@ from torch.nn.functional import interpolate, l1_loss
 from translate.batch import Labeled
 from translate.domains import Domains
 from translate.errors import UserError
-from translate.methods.method import (
-    DiscriminatorFactory,
-    GeneratorFactory,
-    Method,
-    Step,
-    Turn,
-    bare,
-    check_penalty,
-    frozen,
-    judge_both,
-    weighted_penalty,
-)
-from translate.objectives.adversarial import AdversarialObjective
+from translate.methods.adversary import AdversaryFactory, bare
+from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn
+from translate.methods.step import Step
 from translate.objectives.classification import domain_loss
 
 
@@ -40,7 +30,7 @@ class StarGAN(Method):
     Args:
         generator: makes the generator.
         discriminator: makes the discriminator.
-        objective: the adversarial objective (Wasserstein with gradient penalty in the paper).
+        adversary: makes the adversary (Wasserstein with gradient penalty in the paper).
         source_channels: channels of the images.
         target_channels: the same.
         domains: what the images are labelled with.
@@ -49,7 +39,7 @@ class StarGAN(Method):
         n_critic: steps of the discriminator for each of the generator (5 in the paper).
 
     Raises:
-        UserError: a gradient penalty together with batch norm in the discriminator, or n_critic below 1.
+        UserError: an adversary that does not go with the discriminator, or n_critic below 1.
     """
 
     batch_type = Labeled
@@ -61,7 +51,7 @@ class StarGAN(Method):
         *,
         generator: GeneratorFactory,
         discriminator: DiscriminatorFactory,
-        objective: AdversarialObjective,
+        adversary: AdversaryFactory,
         source_channels: int,
         target_channels: int,
         domains: Domains,
@@ -72,14 +62,13 @@ class StarGAN(Method):
         super().__init__()
         if n_critic < 1:
             raise UserError(f"method.n_critic={n_critic} must be at least 1")
-        self.objective = objective
         self.domains = domains
         self.classification_weight = classification_weight
         self.reconstruction_weight = reconstruction_weight
         self.n_critic = n_critic
         self.generator = generator(in_channels=source_channels, out_channels=target_channels, num_domains=domains.width)
         self.discriminator = discriminator(in_channels=source_channels, num_domains=len(domains.names))
-        check_penalty(objective, self.discriminator)
+        self.adversary = adversary({"discriminator": self.discriminator})
         # Changing some attributes of a photo means knowing the others: the discriminator tells them.
         has_attributes = any(labels.kind == "attributes" for labels in domains.sets)
         self.translators = ("generator", "discriminator") if has_attributes else ("generator",)
@@ -91,31 +80,21 @@ class StarGAN(Method):
         with torch.set_grad_enabled(moves_generator):
             fake = self.generator(images, targets)  # (B, C, H, W)
 
-        real, seen = self.seen(images), self.seen(fake.detach())
-        (real_logits, real_domains), (fake_logits, _) = judge_both(self.discriminator, real, seen)
-        self.watch(real_logits, step)
-        losses = {
-            "discriminator_real": self.objective.real(real_logits),
-            "discriminator_fake": self.objective.fake(fake_logits),
-            "discriminator_domain": self.classification_weight * domain_loss(real_domains, labels, self.domains),
-        }
-        if self.objective.gradient_penalty:
-            losses["discriminator_penalty"] = weighted_penalty(self.discriminator, self.objective, real, seen, step)
-        yield Turn("discriminator", losses)
+        losses, real_domains = self.adversary.discriminator_losses(
+            "discriminator", self.discriminator, (images,), (fake.detach(),), step
+        )
+        assert real_domains is not None
+        losses["discriminator_domain"] = self.classification_weight * domain_loss(real_domains, labels, self.domains)
+        yield Turn("discriminator", losses, self.adversary.clip(self.discriminator))
         if not moves_generator:
             return
 
-        with frozen(self.discriminator):
-            logits, domains = self.discriminator(self.seen(fake))
+        losses, domains = self.adversary.generator_losses("generator", self.discriminator, (fake,), step)
+        assert domains is not None
         reconstructed = self.generator(fake, labels)
-        yield Turn(
-            "generator",
-            {
-                "generator_adversarial": self.objective.generator(logits),
-                "generator_domain": self.classification_weight * domain_loss(domains, targets, self.domains),
-                "generator_reconstruction": self.reconstruction_weight * l1_loss(reconstructed, images),
-            },
-        )
+        losses["generator_domain"] = self.classification_weight * domain_loss(domains, targets, self.domains)
+        losses["generator_reconstruction"] = self.reconstruction_weight * l1_loss(reconstructed, images)
+        yield Turn("generator", losses)
 
     def translator(self, *, back: bool = False) -> nn.Module:
         return self.generator

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import fold, instance_norm
+from torch.nn.utils.parametrizations import spectral_norm
 
 from translate.errors import UserError, check_choice
 
@@ -217,6 +218,16 @@ def initialize(network: nn.Module, initialization: Initialization, gain: float) 
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)
+
+
+def normalize_spectrally(network: nn.Module) -> None:
+    """Divide the weights of every convolution by their largest singular value. Miyato et al. 2018.
+
+    The value is followed by a power iteration in every training pass. Call it after `initialize`.
+    """
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            spectral_norm(module)
 
 
 def _choose(setting: str, value: str, choices: dict[str, Choice]) -> Choice:

@@ -18,6 +18,7 @@ from translate.networks.layers import (
     initialize,
     needs_bias,
     norm_layer,
+    normalize_spectrally,
 )
 
 
@@ -35,6 +36,7 @@ class PatchGAN(nn.Module):
         norm: normalisation after every convolution but the first and the last.
         initialization: distribution of the first weights.
         gain: its scale.
+        spectral_norm: divide weights by their largest singular value (Miyato et al. 2018).
 
     Raises:
         UserError: a choice that does not exist, or num_layers outside 1 to 5.
@@ -50,6 +52,7 @@ class PatchGAN(nn.Module):
         norm: Norm = "batch",
         initialization: Initialization = "normal",
         gain: float = 0.02,
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         if not 1 <= num_layers <= 5:
@@ -69,6 +72,8 @@ class PatchGAN(nn.Module):
         self.model = nn.Sequential(*layers)
         self.domain_head = nn.Conv2d(widths[-1], num_domains, 4, stride=1, padding=1) if num_domains else None
         initialize(self, initialization, gain)
+        if spectral_norm:
+            normalize_spectrally(self)
 
     @property
     def logit_layers(self) -> nn.Sequential:
@@ -97,6 +102,7 @@ class PixelDiscriminator(nn.Module):
         norm: normalisation after the second convolution.
         initialization: distribution of the first weights.
         gain: its scale.
+        spectral_norm: divide weights by their largest singular value (Miyato et al. 2018).
     """
 
     min_size = 1
@@ -110,6 +116,7 @@ class PixelDiscriminator(nn.Module):
         norm: Norm = "batch",
         initialization: Initialization = "normal",
         gain: float = 0.02,
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         self.norm: Norm = norm
@@ -123,6 +130,8 @@ class PixelDiscriminator(nn.Module):
         )
         self.domain_head = nn.Conv2d(2 * width, num_domains, 1) if num_domains else None
         initialize(self, initialization, gain)
+        if spectral_norm:
+            normalize_spectrally(self)
 
     @property
     def logit_layers(self) -> nn.Sequential:

@@ -17,6 +17,7 @@ from translate.networks.layers import (
     check_labels,
     discriminator_stages,
     generator_stages,
+    normalize_spectrally,
 )
 
 
@@ -88,6 +89,7 @@ class StarGANDiscriminator(nn.Module):
         image_size: height and width of the images with `num_domains`, a multiple of 2 ** num_layers.
         width: filters of the first layer; they double per layer.
         num_layers: strided convolutions.
+        spectral_norm: divide weights by their largest singular value (Miyato et al. 2018).
 
     Raises:
         UserError: num_layers below 1, or an image_size that it does not divide; when called with `num_domains`, images
@@ -97,7 +99,14 @@ class StarGANDiscriminator(nn.Module):
     norm: Norm = "none"
 
     def __init__(
-        self, *, in_channels: int, num_domains: int = 0, image_size: int = 128, width: int = 64, num_layers: int = 6
+        self,
+        *,
+        in_channels: int,
+        num_domains: int = 0,
+        image_size: int = 128,
+        width: int = 64,
+        num_layers: int = 6,
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         if num_layers < 1:
@@ -121,6 +130,8 @@ class StarGANDiscriminator(nn.Module):
         self.conv1 = nn.Conv2d(channels, 1, 3, padding=1, bias=False)
         side = image_size // self.min_size
         self.conv2 = nn.Conv2d(channels, num_domains, side, bias=False) if num_domains else None
+        if spectral_norm:
+            normalize_spectrally(self)
 
     @property
     def logit_layers(self) -> nn.Sequential:

@@ -6,8 +6,9 @@ a value of `AdversarialObjective`, made by the function of its name.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
 from translate.errors import UserError
@@ -23,15 +24,23 @@ class AdversarialObjective:
         real: the discriminator's loss on logits of real images.
         fake: the discriminator's loss on logits of generated images.
         generator: the generator's loss on logits of generated images.
-        gradient_penalty: weight of the critic's gradient penalty (see `penalties.gradient_penalty`); 0 is off.
         middle: the logit halfway between real and fake; None where logits have no place of their own.
+        judges_by: what it takes from a discriminator: logits of any sign, or energies of at least 0.
+        needs_bounded_slopes: whether it means nothing unless something keeps the discriminator's slopes small.
+        weight_clip: largest size of the discriminator's weights, which are clipped after every step; None is off.
+        balance: makes what weighs the discriminator's loss on generated images, and follows it; None for nothing.
+        pulling_away: weight of the generator's pulling-away term (see `energy.pulling_away_term`); 0 is off.
     """
 
     real: Loss
     fake: Loss
     generator: Loss
-    gradient_penalty: float = 0.0
     middle: float | None = 0.0
+    judges_by: Literal["logits", "energy"] = "logits"
+    needs_bounded_slopes: bool = False
+    weight_clip: float | None = None
+    balance: Callable[[], nn.Module] | None = None
+    pulling_away: float = 0.0
 
 
 def nonsaturating() -> AdversarialObjective:
@@ -98,16 +107,25 @@ def hinge() -> AdversarialObjective:
     )
 
 
-def wasserstein(*, gradient_penalty: float = 10.0) -> AdversarialObjective:
-    """Wasserstein with gradient penalty, Gulrajani et al. 2017, equation 3: real -D, fake D, generator -D.
+def wasserstein(*, weight_clip: float | None = None) -> AdversarialObjective:
+    """Wasserstein, Arjovsky et al. 2017, equation 3: real -D, fake D, generator -D.
+
+    It means something for a critic of bounded slope alone: by a gradient penalty (Gulrajani et al. 2017), spectral
+    normalisation, or clipped weights as in the first paper.
 
     Args:
-        gradient_penalty: weight of the penalty that keeps the critic near 1-Lipschitz.
+        weight_clip: largest size of the critic's weights (0.01 in the paper); None does not clip.
+
+    Raises:
+        UserError: a weight_clip that is not more than 0.
     """
+    if weight_clip is not None and not weight_clip > 0:
+        raise UserError(f"objective.weight_clip={weight_clip} must be more than 0, or null")
     return AdversarialObjective(
         real=lambda logits: -logits.mean(),
         fake=lambda logits: logits.mean(),
         generator=lambda logits: -logits.mean(),
-        gradient_penalty=gradient_penalty,
         middle=None,
+        needs_bounded_slopes=True,
+        weight_clip=weight_clip,
     )

@@ -12,7 +12,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from translate.errors import DivergenceError, UserError
-from translate.methods.method import Method, Step
+from translate.methods.method import Method
+from translate.methods.step import Step
 from translate.pixels import Side, normalize
 from translate.signals import StopRequest
 from translate.training.average import WeightAverage, translating
@@ -117,6 +118,8 @@ def fit(
                 parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
                 torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
             optimizer.step()
+            if turn.after is not None:
+                turn.after()
             meter.add_losses(turn.losses)
         if job.average is not None:
             job.average.update(job.networks)

@@ -26,7 +26,8 @@ from translate.data.sampler import StreamSampler
 from translate.data.source import DataSource, Items, Progress, collate
 from translate.domains import Domains
 from translate.errors import DivergenceError, UserError
-from translate.methods.method import Method, Step
+from translate.methods.method import Method
+from translate.methods.step import Step
 from translate.model import Lineage, assemble, read_domains, read_lineage, write_model
 from translate.model_folder import BEST, LATEST
 from translate.picture import tensor_grid
@@ -634,8 +635,8 @@ def describe(
 
 def settings_tree(settings: Settings) -> dict[str, Any]:
     """The components of `settings` that make a method."""
-    names = ("method", "generator", "discriminator", "objective", "discriminator_augmentation")
-    return {name: getattr(settings, name) for name in names}
+    names = ("method", "generator", "discriminator", "objective", "gradient_penalty", "discriminator_augmentation")
+    return {name: getattr(settings, name) for name in names} | {"stabilizers": vars(settings.stabilizers)}
 
 
 def _cache_share(fabric: Fabric, data: DataSource) -> float:

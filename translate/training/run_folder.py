@@ -11,6 +11,7 @@ from translate.errors import UserError
 from translate.files import write_text
 from translate.model_folder import LATEST, WEIGHTS
 from translate.training.checkpoint import STATE
+from translate.training.settings import defaults
 
 CONFIG = "config.yaml"
 MAY_CHANGE = frozenset(
@@ -109,8 +110,11 @@ def write_config(folder: Path, tree: Mapping[str, Any]) -> None:
 
 
 def differences(earlier: Mapping[str, Any], tree: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """The settings that make another run: (key, value there, value asked), by dotted key."""
-    old, new = dict(_flat(earlier)), dict(_flat(tree))
+    """The settings that make another run: (key, value there, value asked), by dotted key.
+
+    A setting that the earlier run does not have, because there was none, counts as what it is by default.
+    """
+    old, new = dict(_flat(defaults())) | dict(_flat(earlier)), dict(_flat(tree))
     return [
         (key, old.get(key), new.get(key))
         for key in sorted(old.keys() | new.keys())

@@ -1,6 +1,6 @@
 """The schema of a training configuration: every key of conf/train.yaml, with its type."""
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 Component = dict[str, Any]
@@ -47,6 +47,18 @@ class ValidationSettings:
 
 
 @dataclass(frozen=True)
+class Stabilizers:
+    """What steadies the game between the players; see conf/train.yaml."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    label_smoothing: float = 0.0
+    label_flipping: float = 0.0
+    instance_noise: float = 0.0
+    instance_noise_steps: int | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """A resolved configuration. What each key means stands beside it in conf/train.yaml."""
 
@@ -81,8 +93,18 @@ class Settings:
     sample_every: int
     sample_images: int
     save_every: int
-    finetune: Finetune
     wandb: Wandb
     # Runs of earlier versions have no such keys.
+    gradient_penalty: Component | None = None
     discriminator_augmentation: Component | None = None
+    stabilizers: Stabilizers = field(default_factory=Stabilizers)
+    finetune: Finetune = field(default_factory=Finetune)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
+
+
+def defaults() -> dict[str, Any]:
+    """The settings that have a value where a configuration does not name them, with it."""
+    plain = {setting.name: setting.default for setting in fields(Settings) if setting.default is not MISSING}
+    return plain | {
+        setting.name: asdict(make()) for setting in fields(Settings) if (make := setting.default_factory) is not MISSING
+    }

@@ -1,0 +1,160 @@
+"""What an adversary makes of images: labels, noise, balance and clipping, and what does not go together."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from translate.errors import UserError
+from translate.methods.adversary import Adversary
+from translate.methods.step import Step
+from translate.networks.autoencoder import Autoencoder
+from translate.networks.patchgan import PatchGAN
+from translate.objectives.adversarial import hinge, lsgan, wasserstein
+from translate.objectives.energy import began, ebgan
+from translate.objectives.penalties import r1
+
+PATCHGAN = PatchGAN(in_channels=1, num_layers=1, width=2, norm="none")
+AUTOENCODER = Autoencoder(in_channels=1, num_layers=1, width=2, code=2)
+
+
+class Mean(nn.Module):
+    """Judges an image by its mean."""
+
+    def forward(self, images):
+        return images.mean((1, 2, 3))
+
+
+class Energy(Mean):
+    judges_by = "energy"
+
+    def encode(self, images):
+        return images.flatten(1)
+
+
+def grey(*values):
+    return (torch.stack([torch.full((1, 2, 2), value) for value in values]),)
+
+
+def losses_of(adversary, real, fake, *, judge=None, step=0, weight=1.0):
+    losses, domains = adversary.discriminator_losses("d", judge or Mean(), real, fake, Step(step), weight=weight)
+    assert domains is None
+    return {name: loss.item() for name, loss in losses.items()}
+
+
+@pytest.fixture
+def plain():
+    return partial(Adversary, {"d": Mean()}, objective=lsgan())
+
+
+def test_both_losses_are_the_objectives_and_are_weighted(plain):
+    losses = losses_of(plain(), grey(0.5, 1.0), grey(0.0, 2.0), weight=0.5)
+    assert losses == pytest.approx({"d_real": 0.5 * 0.25 / 2, "d_fake": 0.5 * 4 / 2})
+
+
+def test_images_that_belong_together_are_seen_as_one(plain):
+    shown = plain().shown((torch.zeros(2, 3, 4, 4), torch.ones(2, 1, 4, 4)), Step())
+    assert shown.shape == (2, 4, 4, 4)
+    assert shown.mean((0, 2, 3)).tolist() == [0, 0, 0, 1]
+
+
+def test_smoothing_gives_real_images_a_share_of_the_other_loss(plain):
+    losses = losses_of(plain(label_smoothing=0.1), grey(1.0, 1.0), grey(0.0, 0.0))
+    assert losses == pytest.approx({"d_real": 0.1, "d_fake": 0})
+    # The best answer to a real image is then 1 - 0.1.
+    scores = [losses_of(plain(label_smoothing=0.1), grey(value), grey(0.0))["d_real"] for value in (0.85, 0.9, 0.95)]
+    assert min(scores) == scores[1]
+
+
+def test_flipping_tells_the_opposite_of_as_many_images_as_it_says(plain):
+    count = 2000
+    losses = losses_of(plain(label_flipping=0.25), grey(*[1.0] * count), grey(*[0.0] * count))
+    # Each flipped image costs 1, all others nothing.
+    assert losses["d_real"] == pytest.approx(0.25, abs=0.03)
+    assert losses["d_fake"] == pytest.approx(0.25, abs=0.03)
+    assert losses["d_real"] != losses["d_fake"]
+    for step in range(20):  # with one image, none or all are flipped
+        assert losses_of(plain(label_flipping=0.4), grey(1.0), grey(0.0), step=step)["d_real"] in (0, 1)
+
+
+def test_instance_noise_falls_to_nothing(plain):
+    adversary = plain(instance_noise=0.2, instance_noise_steps=100)
+    images = (torch.zeros(4, 1, 64, 64),)
+    for step, expected in ((0, 0.2), (50, 0.1), (100, 0.0), (200, 0.0)):
+        assert adversary.shown(images, Step(step)).std().item() == pytest.approx(expected, rel=0.05)
+    assert plain(instance_noise=0.2).shown(images, Step(10**6)).std().item() == pytest.approx(0.2, rel=0.05)
+
+
+def test_a_lazy_penalty_is_there_in_its_steps_alone():
+    adversary = Adversary({"d": PATCHGAN}, objective=lsgan(), gradient_penalty=r1(every=3))
+    images = (torch.randn(2, 1, 8, 8),)
+    has = ["d_penalty" in losses_of(adversary, images, images, judge=PATCHGAN, step=step) for step in range(4)]
+    assert has == [True, False, False, True]
+
+
+def test_weights_are_clipped_once_the_player_has_moved():
+    judge = nn.Linear(2, 2)
+    nn.init.constant_(judge.weight, -3.0)
+    nn.init.constant_(judge.bias, 0.005)
+    clip = Adversary({"d": judge}, objective=wasserstein(weight_clip=0.01)).clip(judge)
+    clip()
+    assert judge.weight.flatten().tolist() == pytest.approx([-0.01] * 4)
+    assert judge.bias.tolist() == pytest.approx([0.005] * 2)
+    assert Adversary({"d": judge}, objective=hinge()).clip(judge) is None
+
+
+def test_the_balance_weighs_generated_images_and_each_discriminator_has_its_own():
+    adversary = Adversary({"d": Energy(), "e": Energy()}, objective=began(diversity=0.5, balance_rate=0.1))
+    first = losses_of(adversary, grey(2.0), grey(0.5), judge=Energy())
+    assert first == pytest.approx({"d_real": 2, "d_fake": 0})  # k begins at 0
+    second = losses_of(adversary, grey(2.0), grey(0.5), judge=Energy())
+    assert second == pytest.approx({"d_real": 2, "d_fake": -0.05 * 0.5})  # k = 0.1 * (0.5 * 2 - 0.5)
+    signals = {name: value.item() for name, value in adversary.signals().items()}
+    assert signals == pytest.approx({"d_balance": 0.1, "d_convergence": 2.5, "e_balance": 0, "e_convergence": 0})
+    assert "balances.d.weight" in adversary.state_dict()
+
+
+def test_the_pulling_away_term_is_the_generators():
+    adversary = Adversary({"d": Energy()}, objective=ebgan(pulling_away=0.1))
+    losses, _ = adversary.generator_losses("g", Energy(), grey(0.5, 1.0), Step())
+    assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(
+        {"g_adversarial": 0.75, "g_pulling_away": 0.1}
+    )
+
+
+@pytest.mark.parametrize(
+    ("discriminator", "settings", "message"),
+    [
+        (PATCHGAN, {"objective": ebgan()}, r"made for energies .*\(discriminator=autoencoder\), but PatchGAN gives"),
+        (AUTOENCODER, {"objective": hinge()}, r"made for logits, .* but Autoencoder gives energies"),
+        (PATCHGAN, {"objective": wasserstein()}, r"needs a critic of bounded slope: gradient_penalty=two_sided"),
+        (
+            PatchGAN(in_channels=1, num_layers=1, width=2, norm="none", spectral_norm=True),
+            {"objective": wasserstein(weight_clip=0.01)},
+            r"weight_clip=0\.01 clips weights that discriminator\.spectral_norm=true scales again",
+        ),
+        (
+            PatchGAN(in_channels=1, num_layers=1, width=2),
+            {"objective": hinge(), "gradient_penalty": r1()},
+            r"discriminator\.norm=batch does not go with a gradient penalty",
+        ),
+        (
+            PATCHGAN,
+            {"objective": wasserstein(weight_clip=1.0), "label_smoothing": 0.1},
+            r"stabilizers\.label_smoothing=0\.1 needs an objective whose logits say real or fake",
+        ),
+        (PATCHGAN, {"objective": hinge(), "label_flipping": 0.5}, r"label_flipping=0\.5 is outside 0 to 0\.5"),
+        (PATCHGAN, {"objective": hinge(), "instance_noise": -1.0}, r"instance_noise=-1\.0 must be at least 0"),
+        (PATCHGAN, {"objective": hinge(), "instance_noise_steps": 0}, r"instance_noise_steps=0 must be at least 1"),
+    ],
+)
+def test_combinations_without_sense_are_refused_by_name(discriminator, settings, message):
+    with pytest.raises(UserError, match=message):
+        Adversary({"d": discriminator}, **settings)
+
+
+@pytest.mark.parametrize("settings", [{"weight_clip": 0.01}, {}])
+def test_wasserstein_goes_with_clipping_or_with_spectral_normalisation(settings):
+    judge = PatchGAN(in_channels=1, num_layers=1, width=2, norm="none", spectral_norm=not settings)
+    Adversary({"d": judge}, objective=wasserstein(**settings))

@@ -1,0 +1,260 @@
+"""The adversarial side of a game: what discriminators are shown, and what both players make of their judgement."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from translate.errors import UserError
+from translate.methods.augmentation import DiscriminatorAugmentation
+from translate.methods.step import Step
+from translate.objectives.adversarial import AdversarialObjective
+from translate.objectives.energy import pulling_away_term
+from translate.objectives.penalties import GradientPenalty
+
+Images = tuple[Tensor, ...]
+"""Images (B, C_i, H, W) that belong together, and that a discriminator gets to see as one of (B, sum of C_i, H, W)."""
+
+
+class AdversaryFactory(Protocol):
+    """Makes the adversary of a method, once its discriminators are known by name."""
+
+    def __call__(self, discriminators: Mapping[str, nn.Module]) -> "Adversary": ...
+
+
+class Adversary(nn.Module):
+    """An objective with everything that steadies its game. A memory.
+
+    Args:
+        discriminators: those of the method by name, which it does not keep.
+        objective: what the players minimise.
+        gradient_penalty: what the discriminators pay for steep slopes, or None.
+        augmentation: what changes images on their way to the discriminators, or None.
+        label_smoothing: share of the loss of generated images that real ones are given (one-sided label smoothing,
+            Salimans et al. 2016, section 3.4), from 0 to below 0.5.
+        label_flipping: probability with which a discriminator is told the opposite of an image, from 0 to below 0.5.
+        instance_noise: standard deviation of the noise added to all that discriminators see, of pixels in [-1, 1]
+            (Soenderby et al. 2017, section 2.2).
+        instance_noise_steps: steps in which it falls to nothing; None lets it stay.
+
+    Raises:
+        UserError: a value outside its range, or a combination that makes no sense.
+    """
+
+    def __init__(
+        self,
+        discriminators: Mapping[str, nn.Module],
+        *,
+        objective: AdversarialObjective,
+        gradient_penalty: GradientPenalty | None = None,
+        augmentation: DiscriminatorAugmentation | None = None,
+        label_smoothing: float = 0.0,
+        label_flipping: float = 0.0,
+        instance_noise: float = 0.0,
+        instance_noise_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("label_smoothing", label_smoothing), ("label_flipping", label_flipping)):
+            if not 0 <= value < 0.5:
+                raise UserError(f"stabilizers.{name}={value} is outside 0 to 0.5; 0 is off")
+            if value and objective.middle is None:
+                raise UserError(
+                    f"stabilizers.{name}={value} needs an objective whose logits say real or fake, such as "
+                    "objective=nonsaturating, lsgan or hinge"
+                )
+        if instance_noise < 0:
+            raise UserError(f"stabilizers.instance_noise={instance_noise} must be at least 0; 0 is off")
+        if instance_noise_steps is not None and instance_noise_steps < 1:
+            raise UserError(f"stabilizers.instance_noise_steps={instance_noise_steps} must be at least 1, or null")
+        for discriminator in discriminators.values():
+            check_combination(objective, discriminator, gradient_penalty)
+        self.objective = objective
+        self.gradient_penalty = gradient_penalty
+        self.label_smoothing = label_smoothing
+        self.label_flipping = label_flipping
+        self.instance_noise = instance_noise
+        self.instance_noise_steps = instance_noise_steps
+        self.balances = nn.ModuleDict()
+        if objective.balance is not None:
+            self.balances.update({name: objective.balance() for name in discriminators})
+        self.augmentation = augmentation
+        if augmentation is not None:
+            augmentation.attach(objective)
+
+    def discriminator_losses(
+        self, name: str, discriminator: nn.Module, real: Images, fake: Images, step: Step, *, weight: float = 1.0
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What a discriminator minimises, times `weight`, under keys that begin with its `name`.
+
+        Also the domain logits of the real images, from a discriminator that gives some.
+        """
+        shown_real, shown_fake = self.shown(real, step), self.shown(fake, step)
+        (real_logits, domains), (fake_logits, _) = judge_both(discriminator, shown_real, shown_fake)
+        if self.augmentation is not None:
+            self.augmentation.watch(real_logits, step)
+        of_real = self._labelled(real_logits, self.objective.real, self.objective.fake, step)
+        if self.label_smoothing:
+            of_real = (1 - self.label_smoothing) * of_real + self.label_smoothing * self.objective.fake(real_logits)
+        of_fake = self._labelled(fake_logits, self.objective.fake, self.objective.real, step)
+        if name in self.balances:
+            balance: Any = self.balances[name]
+            of_fake = balance.weight.clone() * of_fake  # the update changes it in its place
+            balance.update(step.gather(real_logits).mean(), step.gather(fake_logits).mean())
+        losses = {f"{name}_real": weight * of_real, f"{name}_fake": weight * of_fake}
+        penalty = self.gradient_penalty
+        if penalty is not None and penalty.applies(step.number):
+            draws = step.uniform(len(shown_real)).to(shown_real)
+            losses[f"{name}_penalty"] = weight * penalty(bare(discriminator), shown_real, shown_fake, draws)
+        return losses, domains
+
+    def generator_losses(
+        self, name: str, discriminator: nn.Module, fake: Images, step: Step
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What a generator minimises to convince a discriminator, under keys that begin with `name`.
+
+        Also the domain logits of the generated images, from a discriminator that gives some. Gradients flow through
+        the discriminator, but into none of its weights.
+        """
+        shown = self.shown(fake, step)
+        with frozen(discriminator):
+            logits, domains = judgement(discriminator(shown))
+            losses = {f"{name}_adversarial": self.objective.generator(logits)}
+            if self.objective.pulling_away:
+                codes: Tensor = bare(discriminator).encode(shown)  # type: ignore[operator]
+                losses[f"{name}_pulling_away"] = self.objective.pulling_away * pulling_away_term(codes)
+        return losses, domains
+
+    def shown(self, images: Images, step: Step) -> Tensor:
+        """What a discriminator gets to see of images that belong together.
+
+        Everything that is shown to a discriminator in training passes through here, once each time it is shown.
+        """
+        if self.augmentation is not None:
+            shown: Tensor = self.augmentation(*images)
+        else:
+            shown = images[0] if len(images) == 1 else torch.cat(images, 1)
+        if self.instance_noise:
+            left = 1.0 if self.instance_noise_steps is None else max(0.0, 1 - step.number / self.instance_noise_steps)
+            shown = shown + left * self.instance_noise * torch.randn_like(shown)
+        return shown
+
+    def clip(self, *discriminators: nn.Module) -> Callable[[], None] | None:
+        """What is to be done after the discriminators have been stepped: clip their weights; None for nothing."""
+        bound = self.objective.weight_clip
+        if bound is None:
+            return None
+
+        @torch.no_grad()
+        def clip() -> None:
+            for discriminator in discriminators:
+                for parameter in discriminator.parameters():
+                    parameter.clamp_(-bound, bound)
+
+        return clip
+
+    def signals(self) -> dict[str, Tensor]:
+        """Scalars to log beside the losses, by name: read when those are, so they may lie on the device."""
+        signals = {} if self.augmentation is None else self.augmentation.signals()
+        balance: Any
+        for name, balance in self.balances.items():
+            signals |= {f"{name}_balance": balance.weight, f"{name}_convergence": balance.measure}
+        return signals
+
+    def _labelled(
+        self, logits: Tensor, loss: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], step: Step
+    ) -> Tensor:
+        """The mean loss of logits, some images of which are told to be what they are not."""
+        if not self.label_flipping:
+            return loss(logits)
+        is_flipped = (step.uniform(len(logits)) < self.label_flipping).to(logits.device)
+        share = is_flipped.to(logits.dtype).mean()
+        # The mean of no image is not a number, and must not reach the sum.
+        kept = loss(logits[~is_flipped]) if bool((~is_flipped).any()) else 0.0
+        flipped = other(logits[is_flipped]) if bool(is_flipped.any()) else 0.0
+        return (1 - share) * kept + share * flipped
+
+
+def check_combination(
+    objective: AdversarialObjective, discriminator: nn.Module, penalty: GradientPenalty | None
+) -> None:
+    """Raise UserError for an objective, a discriminator and a gradient penalty that do not go together."""
+    judges_by = getattr(discriminator, "judges_by", "logits")
+    if objective.judges_by != judges_by:
+        needs, gives = (
+            "energies of at least 0 (discriminator=autoencoder)"
+            if kind == "energy"
+            else "logits, such as those of discriminator=patchgan"
+            for kind in (objective.judges_by, judges_by)
+        )
+        raise UserError(
+            f"the objective is made for {needs}, but {type(discriminator).__name__} gives {gives}: change "
+            "discriminator= or objective="
+        )
+    if penalty is not None and has_batch_norm(discriminator):
+        raise UserError(
+            "discriminator.norm=batch does not go with a gradient penalty, which needs the gradient of each image "
+            "alone: use discriminator.norm=instance or discriminator.norm=none"
+        )
+    is_spectral = any(is_parametrized(module) for module in discriminator.modules())
+    if objective.weight_clip is not None and is_spectral:
+        raise UserError(
+            f"objective.weight_clip={objective.weight_clip} clips weights that discriminator.spectral_norm=true scales "
+            "again: use one of the two"
+        )
+    if objective.needs_bounded_slopes and penalty is None and objective.weight_clip is None and not is_spectral:
+        raise UserError(
+            "objective=wasserstein needs a critic of bounded slope: gradient_penalty=two_sided, "
+            "objective.weight_clip=0.01, or discriminator.spectral_norm=true"
+        )
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether what the network makes of an image depends on the others of its batch."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
+Judgement = tuple[Tensor, Tensor | None]
+"""Logits or energies, and domain logits from a discriminator that gives some."""
+
+
+def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Judgement, Judgement]:
+    """What the discriminator makes of real and of fake images.
+
+    In one pass, which is faster, unless batch norm would then mix the two.
+    """
+    if has_batch_norm(discriminator):
+        return judgement(discriminator(real)), judgement(discriminator(fake))
+    logits, domains = judgement(discriminator(torch.cat([real, fake])))
+    count = len(real)
+    if domains is None:
+        return (logits[:count], None), (logits[count:], None)
+    return (logits[:count], domains[:count]), (logits[count:], domains[count:])
+
+
+def judgement(judged: Any) -> Judgement:
+    """A discriminator's output as a pair."""
+    return (judged, None) if isinstance(judged, Tensor) else tuple(judged)
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Turn off the gradients of the networks' parameters, while gradients still flow through them to their input.
+
+    Never yield a turn inside: what is frozen would stay so during the engine's backward pass.
+    """
+    trainable = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """The network inside a distributed or mixed-precision wrapper: what `autograd.grad` has to see."""
+    return getattr(network, "module", network)
