@@ -56,7 +56,7 @@ from translate.signals import StopRequest
 from translate.training import loop
 from translate.training.average import WeightAverage
 from translate.training.log import RunLog
-from translate.training.run import check_settings, check_size, make_fabric, set_up, settings_tree
+from translate.training.run import check_settings, check_size, make_fabric, set_up, settings_tree, what_learns
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
 
@@ -251,7 +251,7 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
     batch = drawn_batch(method.batch_type, settings.batch_size, settings.image_size)
     our_batch = type(batch)(*(values.pin_memory() for values in batch)) if device.type == "cuda" else batch
     networks = method.networks
-    optimizers = set_up(fabric, method, networks, settings, composed.allowed)
+    optimizers = set_up(fabric, method, networks, settings, what_learns(method, settings), composed.allowed)
     average = None
     if settings.average_decay:
         average = WeightAverage({name: networks[name] for name in method.translators}, settings.average_decay)
@@ -289,6 +289,8 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
         networks=networks,
         optimizers=optimizers,
         average=average,
+        restraint=None,
+        validation=None,
         loader=batches(),  # type: ignore[arg-type]
         sides=(SIDE, None, None) if method.batch_type is Labeled else (SIDE, SIDE),
         sample=batch,
@@ -299,7 +301,7 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
         total_steps=(repeats + 2) * steps + 2 * n_critic + 1,
     )
     log = RunLog(Path(), step=0, total_steps=job.total_steps, wandb=settings.wandb, settings={}, is_first=False)
-    loop.fit(job, log, StopRequest(), save=lambda step: None, show=lambda step, columns: None)
+    loop.fit(job, log, StopRequest(), save=lambda step: None, show=lambda step, columns: None, keep=lambda step: None)
     return result | compare(times, settings.batch_size)
 
 

@@ -41,31 +41,15 @@ def batch(batch_type):
     }[batch_type]()
 
 
-@pytest.mark.parametrize("objective", choices("objective"))
-@pytest.mark.parametrize("discriminator", ["patchgan", "pixel", "stargan", "autoencoder"])
-@pytest.mark.parametrize("generator", ["unet_64", "resnet_6blocks", "stargan"])
-@pytest.mark.parametrize("method", choices("method"))
-def test_it_plays_two_steps_or_is_refused_by_name(method, generator, discriminator, objective, player):
-    words = [f"{key}={value}" for key, value in locals().items() if key != "player"]
-    words += [*SMALL[generator], *DISCRIMINATORS[discriminator], "generator.width=2", "discriminator.width=2"]
-    tree = compose_settings([*words, f"image_size={SIZE}", "data.root=somewhere"]).tree
+def play_two_steps(player, *words):
+    """Play, and look at what has become of it; UserError for what is refused."""
+    tree = compose_settings(
+        [*words, "generator.width=2", "discriminator.width=2", f"image_size={SIZE}", "data.root=somewhere"]
+    ).tree
     side = Side(3, "uint8", 0, 255)
-
-    def build():
-        is_labelled = tree["method"]["_target_"].endswith("StarGAN")
-        return assemble(tree, source=side, target=side, domains=DOMAINS if is_labelled else None, allowed=LOCAL)
-
-    refusals = []
-    if (objective in ENERGIES) != (discriminator == "autoencoder"):
-        refusals.append("the objective is made for ")
-    if objective == "wasserstein" and tree["discriminator"].get("norm") == "batch":
-        refusals.append(r"discriminator\.norm=batch does not go with a gradient penalty")
-    if refusals:
-        with pytest.raises(UserError, match="|".join(refusals)):
-            build()
-        return
+    is_labelled = tree["method"]["_target_"].endswith("StarGAN")
     torch.manual_seed(0)
-    game = build()
+    game = assemble(tree, source=side, target=side, domains=DOMAINS if is_labelled else None, allowed=LOCAL)
     before = {
         name: [parameter.clone() for parameter in network.parameters()] for name, network in game.networks.items()
     }
@@ -79,6 +63,59 @@ def test_it_plays_two_steps_or_is_refused_by_name(method, generator, discriminat
     with torch.no_grad():
         columns = game.eval().show(batch(game.batch_type))
     assert {column.shape for column in columns.values()} == {(2, 3, SIZE, SIZE)}
+    return losses
+
+
+@pytest.mark.parametrize("discriminator", ["patchgan", "pixel", "stargan"])
+@pytest.mark.parametrize("generator", ["unet_64", "resnet_6blocks", "stargan"])
+@pytest.mark.parametrize("method", choices("method"))
+def test_any_method_plays_with_any_networks(method, generator, discriminator, player):
+    names = {"method": method, "generator": generator, "discriminator": discriminator, "objective": "lsgan"}
+    words = [f"{key}={value}" for key, value in names.items()]
+    play_two_steps(player, *words, *SMALL[generator], *DISCRIMINATORS[discriminator])
+
+
+@pytest.mark.parametrize("objective", choices("objective"))
+@pytest.mark.parametrize("method", choices("method"))
+def test_any_method_plays_with_any_objective(method, objective, player):
+    discriminator = "autoencoder" if objective in ENERGIES else "patchgan"
+    words = [f"method={method}", f"objective={objective}", f"discriminator={discriminator}", "discriminator.norm=none"]
+    play_two_steps(player, *words, "generator=stargan", *SMALL["stargan"], *DISCRIMINATORS[discriminator])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["objective=ebgan", "discriminator=patchgan"], "the objective is made for energies"),
+        (["objective=hinge", "discriminator=autoencoder"], "the objective is made for logits"),
+        (["objective=wasserstein"], r"discriminator\.norm=batch does not go with a gradient penalty"),
+        (["objective=wasserstein", "gradient_penalty=none"], "needs a critic of bounded slope"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_name(words, message, player):
+    with pytest.raises(UserError, match=message):
+        play_two_steps(player, "method=pix2pix", "generator=stargan", *SMALL["stargan"], *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([f"gradient_penalty={name}"] for name in choices("gradient_penalty") if name != "none"),
+        ["discriminator.spectral_norm=true"],
+        ["objective=wasserstein", "gradient_penalty=none", "discriminator.spectral_norm=true"],
+        ["stabilizers.label_smoothing=0.1", "stabilizers.label_flipping=0.3", "stabilizers.instance_noise=0.1"],
+        ["objective=ebgan", "objective.pulling_away=0.1", "discriminator=autoencoder", "discriminator.code=2"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("method", choices("method"))
+def test_whatever_steadies_a_game_goes_with_any_method(method, words, player):
+    judge = [] if any("autoencoder" in word for word in words) else ["discriminator=patchgan"]
+    objective = [] if any(word.startswith("objective=") for word in words) else ["objective=hinge"]
+    common = ["generator=stargan", *SMALL["stargan"], "discriminator.num_layers=1", "discriminator.norm=none"]
+    losses = play_two_steps(player, f"method={method}", *judge, *objective, *common, *words)
+    assert any("penalty" in name for name in losses) == words[0].startswith("gradient_penalty=")
+    assert any("pulling_away" in name for name in losses) == ("objective=ebgan" in words)
 
 
 @pytest.mark.parametrize(
