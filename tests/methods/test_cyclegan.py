@@ -116,6 +116,14 @@ def test_unequal_channels_refuse_the_identity_loss_and_work_without_it():
     assert method.translate_back(images(channels=3)).shape == (2, 1, 8, 8)
 
 
+def test_the_discriminators_may_move_several_times_for_each_move_of_the_generators():
+    method = small(n_critic=2)
+    turns = [[turn.player for turn in method.play(Unpaired(images(), images()), Step(step))] for step in range(4)]
+    assert turns == [["discriminators"], ["generators", "discriminators"]] * 2
+    with pytest.raises(UserError, match=r"method\.n_critic=0 must be at least 1"):
+        small(n_critic=0)
+
+
 def test_wasserstein_penalises_both_discriminators_and_refuses_batch_norm():
     turns = list(small(adversary=WASSERSTEIN).play(Unpaired(images(), images()), Step()))
     assert {name for name in turns[1].losses if name.endswith("penalty")} == {

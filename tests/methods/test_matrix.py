@@ -102,6 +102,7 @@ def test_what_does_not_go_together_is_refused_by_name(words, message, player):
     [
         *([f"gradient_penalty={name}"] for name in choices("gradient_penalty") if name != "none"),
         ["discriminator.spectral_norm=true"],
+        ["method.n_critic=2"],
         ["objective=wasserstein", "gradient_penalty=none", "discriminator.spectral_norm=true"],
         ["stabilizers.label_smoothing=0.1", "stabilizers.label_flipping=0.3", "stabilizers.instance_noise=0.1"],
         ["objective=ebgan", "objective.pulling_away=0.1", "discriminator=autoencoder", "discriminator.code=2"],

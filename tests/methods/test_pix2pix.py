@@ -76,6 +76,14 @@ def test_the_discriminator_sees_the_source_when_conditional(conditional, channel
     assert [turn.player for turn in method.play(batch(), Step())] == ["discriminator", "generator"]
 
 
+def test_the_discriminator_may_move_several_times_for_each_move_of_the_generator():
+    method = small(n_critic=3)
+    turns = [[turn.player for turn in method.play(batch(), Step(number))] for number in range(6)]
+    assert turns == [["discriminator"], ["discriminator"], ["discriminator", "generator"]] * 2
+    with pytest.raises(UserError, match=r"method\.n_critic=0 must be at least 1"):
+        small(n_critic=0)
+
+
 def test_l1_is_weighted():
     torch.manual_seed(0)
     method, images = small(l1_weight=3.0), batch()

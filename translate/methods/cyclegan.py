@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
@@ -10,7 +11,7 @@ from translate.batch import Unpaired
 from translate.errors import UserError
 from translate.methods.adversary import AdversaryFactory
 from translate.methods.history import ImageHistory
-from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn
+from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn, check_critic_steps
 from translate.methods.step import Step
 
 
@@ -33,10 +34,11 @@ class CycleGAN(Method):
         cycle_weight_target: weight of the cycle target -> source -> target.
         identity_weight: weight of the identity losses, in parts of the cycle weight of the same side; 0 is off.
         history_size: generated images kept per side to show the discriminators (50 in the paper); 0 is off.
+        n_critic: steps of the discriminators for each of the generators (1 in the paper).
 
     Raises:
-        UserError: an identity loss between sides of unequal channels, or an adversary that does not go with the
-            discriminators.
+        UserError: an identity loss between sides of unequal channels, an adversary that does not go with the
+            discriminators, or n_critic below 1.
     """
 
     is_reversible = True
@@ -59,8 +61,11 @@ class CycleGAN(Method):
         cycle_weight_target: float = 10.0,
         identity_weight: float = 0.5,
         history_size: int = 50,
+        n_critic: int = 1,
     ) -> None:
         super().__init__()
+        check_critic_steps(n_critic)
+        self.n_critic = n_critic
         if identity_weight and source_channels != target_channels:
             raise UserError(
                 f"method.identity_weight={identity_weight} compares images of {source_channels} channels with images "
@@ -87,26 +92,14 @@ class CycleGAN(Method):
 
     def play(self, batch: Unpaired, step: Step) -> Iterator[Turn]:
         source, target = batch
-        fake_target = self.generator_forward(source)  # (B, C, H, W)
-        cycled_source = self.generator_backward(fake_target)
-        fake_source = self.generator_backward(target)
-        cycled_target = self.generator_forward(fake_source)
-        losses: dict[str, Tensor] = {}
-        for name, discriminator, fake in (
-            ("generator_forward", self.discriminator_target, fake_target),
-            ("generator_backward", self.discriminator_source, fake_source),
-        ):
-            losses |= self.adversary.generator_losses(name, discriminator, (fake,), step)[0]
-        losses["cycle_source"] = self.cycle_weight_source * l1_loss(cycled_source, source)
-        losses["cycle_target"] = self.cycle_weight_target * l1_loss(cycled_target, target)
-        if self.identity_weight:
-            weight_target = self.identity_weight * self.cycle_weight_target
-            weight_source = self.identity_weight * self.cycle_weight_source
-            losses["identity_target"] = weight_target * l1_loss(self.generator_forward(target), target)
-            losses["identity_source"] = weight_source * l1_loss(self.generator_backward(source), source)
-        yield Turn("generators", losses)
+        moves_generators = (step.number + 1) % self.n_critic == 0
+        with torch.set_grad_enabled(moves_generators):
+            fake_target = self.generator_forward(source)  # (B, C, H, W)
+            fake_source = self.generator_backward(target)
+        if moves_generators:
+            yield Turn("generators", self._generator_losses(batch, fake_target, fake_source, step))
 
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for name, real, history, fake in (
             ("discriminator_target", target, self.history_target, fake_target),
             ("discriminator_source", source, self.history_source, fake_source),
@@ -116,6 +109,26 @@ class CycleGAN(Method):
             losses |= self.adversary.discriminator_losses(name, judge, (real,), (recalled,), step, weight=0.5)[0]
         clip = self.adversary.clip(self.discriminator_target, self.discriminator_source)
         yield Turn("discriminators", losses, clip)
+
+    def _generator_losses(
+        self, batch: Unpaired, fake_target: Tensor, fake_source: Tensor, step: Step
+    ) -> dict[str, Tensor]:
+        """What both generators minimise."""
+        source, target = batch
+        losses: dict[str, Tensor] = {}
+        for name, discriminator, fake in (
+            ("generator_forward", self.discriminator_target, fake_target),
+            ("generator_backward", self.discriminator_source, fake_source),
+        ):
+            losses |= self.adversary.generator_losses(name, discriminator, (fake,), step)[0]
+        losses["cycle_source"] = self.cycle_weight_source * l1_loss(self.generator_backward(fake_target), source)
+        losses["cycle_target"] = self.cycle_weight_target * l1_loss(self.generator_forward(fake_source), target)
+        if self.identity_weight:
+            weight_target = self.identity_weight * self.cycle_weight_target
+            weight_source = self.identity_weight * self.cycle_weight_source
+            losses["identity_target"] = weight_target * l1_loss(self.generator_forward(target), target)
+            losses["identity_source"] = weight_source * l1_loss(self.generator_backward(source), source)
+        return losses
 
     def _recall(self, history: ImageHistory, fake: Tensor, step: Step) -> Tensor:
         """What the history gives for generated images. It is of the global batch, and so the same on every process."""

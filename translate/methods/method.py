@@ -27,6 +27,12 @@ class Turn:
     after: Callable[[], None] | None = None
 
 
+def check_critic_steps(n_critic: int) -> None:
+    """Raise UserError for a number of discriminator steps that is none."""
+    if n_critic < 1:
+        raise UserError(f"method.n_critic={n_critic} must be at least 1")
+
+
 class GeneratorFactory(Protocol):
     """Makes a generator once its channels are known, and the length of the label vectors that it is to be told.
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from translate.batch import Pair
 from translate.methods.adversary import AdversaryFactory
-from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn
+from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn, check_critic_steps
 from translate.methods.step import Step
 
 
@@ -27,9 +28,10 @@ class Pix2Pix(Method):
         target_channels: channels of the translated images.
         l1_weight: weight of the L1 distance to the target (100 in the paper).
         conditional: whether the discriminator sees the source beside the output, as in the paper.
+        n_critic: steps of the discriminator for each of the generator (1 in the paper).
 
     Raises:
-        UserError: an adversary that does not go with the discriminator.
+        UserError: an adversary that does not go with the discriminator, or n_critic below 1.
     """
 
     batch_type = Pair
@@ -46,8 +48,11 @@ class Pix2Pix(Method):
         target_channels: int,
         l1_weight: float = 100.0,
         conditional: bool = True,
+        n_critic: int = 1,
     ) -> None:
         super().__init__()
+        check_critic_steps(n_critic)
+        self.n_critic = n_critic
         self.l1_weight = l1_weight
         self.conditional = conditional
         self.generator = generator(in_channels=source_channels, out_channels=target_channels)
@@ -56,13 +61,17 @@ class Pix2Pix(Method):
 
     def play(self, batch: Pair, step: Step) -> Iterator[Turn]:
         source, target = batch
-        fake = self.generator(source)  # (B, C, H, W)
+        moves_generator = (step.number + 1) % self.n_critic == 0
+        with torch.set_grad_enabled(moves_generator):
+            fake = self.generator(source)  # (B, C, H, W)
 
         of_source = (source,) if self.conditional else ()
         losses, _ = self.adversary.discriminator_losses(
             "discriminator", self.discriminator, (*of_source, target), (*of_source, fake.detach()), step, weight=0.5
         )
         yield Turn("discriminator", losses, self.adversary.clip(self.discriminator))
+        if not moves_generator:
+            return
 
         losses, _ = self.adversary.generator_losses("generator", self.discriminator, (*of_source, fake), step)
         yield Turn("generator", losses | {"generator_l1": self.l1_weight * l1_loss(fake, target)})

@@ -12,7 +12,7 @@ from translate.batch import Labeled
 from translate.domains import Domains
 from translate.errors import UserError
 from translate.methods.adversary import AdversaryFactory, bare
-from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn
+from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn, check_critic_steps
 from translate.methods.step import Step
 from translate.objectives.classification import domain_loss
 
@@ -60,8 +60,7 @@ class StarGAN(Method):
         n_critic: int = 5,
     ) -> None:
         super().__init__()
-        if n_critic < 1:
-            raise UserError(f"method.n_critic={n_critic} must be at least 1")
+        check_critic_steps(n_critic)
         self.domains = domains
         self.classification_weight = classification_weight
         self.reconstruction_weight = reconstruction_weight
