@@ -2,6 +2,7 @@
 
 import atexit
 import inspect
+import logging
 import math
 import multiprocessing
 import os
@@ -33,7 +34,7 @@ from translate.picture import tensor_grid
 from translate.pixels import Side
 from translate.signals import ignore_signals, stop_on_signal
 from translate.training.average import WeightAverage
-from translate.training.begin import Beginning, Origin, begin, describe_domains, read_origin
+from translate.training.begin import Beginning, Origin, begin, describe_domains, describe_origin, read_origin
 from translate.training.checkpoint import model_tensors, read_progress, restore_state, save_state
 from translate.training.curves import draw_curves
 from translate.training.log import RunLog, check_wandb
@@ -107,7 +108,11 @@ def train(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
     )
     total_steps = count_steps(settings, len(items), fabric.world_size)
-    beginning = take_over(method, origin, settings, data, learning, total_steps, allowed) if origin else Beginning()
+    beginning = Beginning()
+    if origin:
+        beginning = take_over(method, origin, settings, data, learning, total_steps, allowed)
+        parts = learning_table(method.networks, learning)
+        beginning.lines += [f"  {part}: {how}" for part, _, how in parts if how != "learns"]
     networks = method.networks
     optimizers = set_up(fabric, method, networks, settings, learning, allowed)
     memories = method.memories
@@ -347,6 +352,7 @@ def take_over(
         channels=settings.finetune.channels,
         fresh=learning.fresh,
     )
+    beginning.lines[:0] = describe_origin(origin, settings)
     beginning.lines += describe_domains(origin.model.domains, data.shown("train"))
     is_new = bool(beginning.fresh) and not any(name in method.generators for name in beginning.fresh)
     usual = min(WARMUP, total_steps // 10) if is_new else 0
@@ -503,6 +509,7 @@ def make_fabric(settings: Settings) -> Fabric:
             f"accelerator={settings.accelerator} devices={settings.devices} precision={settings.precision} cannot be "
             f"used here: {error}. accelerator=cpu devices=1 always can"
         ) from error
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else every process says that it begins
     fabric.launch()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs to be deterministic
     torch.use_deterministic_algorithms(settings.deterministic)
