@@ -40,6 +40,7 @@ ConfigDir = Annotated[
     Optional[Path], typer.Option("--config-dir", help="a folder of your own yaml files, searched beside conf/")
 ]
 Help = Annotated[bool, typer.Option("--help", "-h", help="explain every setting and exit")]
+FROM = ("from", "", "the run, model folder or file of another project's weights to go on from")
 GROUPS = {
     "methods": "method",
     "generators": "generator",
@@ -63,6 +64,9 @@ def train(words: Words = None, config_dir: ConfigDir = None, help: Help = False)
         return
     from translate.config import compose_settings
 
+    for word in words:
+        if word.startswith("from="):
+            raise UserError(f"{word}: to go on from a trained model is translate finetune {word} ...")
     run_training(compose_settings(words, config_dir))
 
 
@@ -106,7 +110,8 @@ def finetune(words: Words = None, config_dir: ConfigDir = None, help: Help = Fal
     """Go on from a trained model with other images: from=CHECKPOINT data.root=FOLDER, and the settings of train."""
     words = words or []
     if help:
-        print_settings("translate finetune from=CHECKPOINT data.root=FOLDER [KEY=VALUE ...]", words, config_dir)
+        usage = "translate finetune from=CHECKPOINT data.root=FOLDER [KEY=VALUE ...]"
+        print_settings(usage, words, config_dir, first=[FROM])
         return
     run_training(compose_finetuning(words, config_dir))
 
@@ -513,7 +518,10 @@ def compose_finetuning(words: list[str], config_dir: Path | None) -> "Composed":
     if not given or not given[-1]:
         raise UserError(
             "from= is missing: give the run, model folder or file of weights to go on from, from=CHECKPOINT"
+            + guess_checkpoint(words)
         )
+    if "://" in given[-1]:
+        raise UserError(f"from={given[-1]} is an address: download it first, and give the file or folder")
     checkpoint = Path(given[-1]).expanduser().absolute()
     others = [word for word in words if not word.startswith("from=")]
     known = checkpoint
@@ -524,6 +532,19 @@ def compose_finetuning(words: list[str], config_dir: Path | None) -> "Composed":
     else:
         settings = read_settings(find_model(known))
     return finetune_settings(settings, others, config_dir, checkpoint=checkpoint)
+
+
+def guess_checkpoint(words: list[str]) -> str:
+    """What was probably meant as from=, in brackets; nothing if no word looks like it."""
+    import difflib
+
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        key, is_setting, value = word.lstrip("-").partition("=")
+        if difflib.get_close_matches(key, ["from", "checkpoint", "finetune.checkpoint"], cutoff=0.7):
+            return f" (did you mean from={value if is_setting else following}?)"
+        if not is_setting and Path(word).exists():
+            return f" (did you mean from={word}?)"
+    return ""
 
 
 def trust(config_dir: Path | None) -> tuple[str, ...]:
@@ -543,12 +564,14 @@ def fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def print_settings(usage: str, words: list[str], config_dir: Path | None) -> None:
-    """Every setting with its default and meaning, under the components that `words` choose."""
+def print_settings(
+    usage: str, words: list[str], config_dir: Path | None, first: Iterable[tuple[str, str, str]] = ()
+) -> None:
+    """Every setting with its default and meaning, under the components that `words` choose, after the rows `first`."""
     from translate.config import choices, explain_settings, groups
 
-    console = Console()
-    console.print(f"Usage: {usage}", markup=False)
+    console = Console(markup=False)
+    console.print(f"Usage: {usage}")
     table = Table("component", "choices", title="Components", title_justify="left", expand=True)
     for group in groups(config_dir):
         table.add_row(f"{group}=", ", ".join(choices(group, config_dir)))
@@ -557,7 +580,7 @@ def print_settings(usage: str, words: list[str], config_dir: Path | None) -> Non
     table.add_column("setting", overflow="fold", width=34)
     table.add_column("default", overflow="fold", max_width=12)
     table.add_column("meaning", overflow="fold")
-    for key, default, meaning in explain_settings(words, config_dir):
+    for key, default, meaning in [*first, *explain_settings(words, config_dir)]:
         table.add_row(key, default, meaning)
     console.print(table)
     console.print(

@@ -156,6 +156,8 @@ def _checked(config: DictConfig, names: Mapping[str, str], own: Path | None) -> 
     allowed = LOCAL + own_targets(own)
     for path, node in components(tree):
         check_component(path, node, allowed)
+    finetune = tree["finetune"]
+    finetune |= {key: [finetune[key]] for key in ("fresh", "freeze") if isinstance(finetune[key], str)}
     return Composed(to_settings(tree), tree, allowed)
 
 
@@ -212,6 +214,10 @@ def parse(word: str) -> Override:
     """
     if word.startswith("--"):
         raise UserError(f"{word!r} is no option here; settings are typed without dashes: {word.lstrip('-')}")
+    if "=" not in word and word.endswith(("]", "}", ",", ":")) and not Path(word).exists():
+        raise UserError(
+            f"{word!r} is not KEY=VALUE. A value with spaces in it is quoted: 'finetune.freeze=[encoder, decoder_6]'"
+        )
     if "=" not in word:
         example = f"data.root={word}" if Path(word).exists() else "image_size=128"
         raise UserError(f"{word!r} is not KEY=VALUE; an example is {example}")
@@ -329,7 +335,7 @@ def components(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def check_component(path: str, node: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
-    """Check a component's names and types against the signature of what it names.
+    """Check a component's names and types against the signature of what it names; one word for a list becomes a list.
 
     Raises:
         UserError: a setting it does not have, of the wrong type, or outside its choices.
@@ -347,7 +353,18 @@ def check_component(path: str, node: Mapping[str, Any], allowed: tuple[str, ...]
         try:
             _adapter(annotation).validate_python(value)
         except ValidationError as error:
+            if isinstance(value, str) and isinstance(node, dict) and _fits(annotation, [value]):
+                node[name] = [value]  # one word for a list of words
+                continue
             raise UserError(f"{path}.{name}={value}: {error.errors()[0]['msg']}") from error
+
+
+def _fits(annotation: Any, value: Any) -> bool:
+    try:
+        _adapter(annotation).validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 @functools.cache
@@ -361,6 +378,8 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
         elif not str(key).startswith("_"):
+            yield f"{prefix}{key}", value
+        if value == {}:
             yield f"{prefix}{key}", value
 
 

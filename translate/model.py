@@ -175,7 +175,7 @@ def write_model(
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     plain = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
-    metadata = {"format": FORMAT, "steps": str(steps)}
+    metadata = {"steps": str(steps)}  # alone: safetensors writes several in another order each time
     write_atomically(folder / WEIGHTS, lambda partial: save_file(plain, partial, metadata=metadata))
 
 

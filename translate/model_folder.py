@@ -8,6 +8,8 @@ from translate.errors import UserError
 WEIGHTS = "model.safetensors"
 LATEST, BEST = "model", "best"
 """The model folders in a run folder."""
+STATE = Path("state") / "training.pt"
+"""In a run folder, what goes on from there needs."""
 CONFIG = "config.json"
 REFERENCE_FILES = (".pth", ".pt", ".ckpt", ".safetensors")
 """How files of weights end that other programs write."""

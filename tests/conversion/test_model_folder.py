@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from translate.conversion.torch_engine import TorchEngine
 from translate.conversion.translator import Translator
 from translate.errors import UserError
-from translate.model import read_model
+from translate.model import read_model, write_model
 from translate.model_folder import CONFIG, WEIGHTS, find_model
 from translate.pixels import Side
 
@@ -53,6 +53,22 @@ def test_what_a_model_was_made_from_comes_back(model_folder: MakeFolder) -> None
     made_from = [{"source": "net_G.pth", "kind": "import", "steps": None}, {"source": "runs/a", "steps": 500}]
     assert read_model(edit(folder, lambda config: config.update(lineage=made_from))).lineage == made_from
     assert read_model(edit(folder, lambda config: config.pop("lineage"))).lineage == []
+
+
+def test_equal_weights_make_equal_files(tmp_path: Path) -> None:
+    side, tensors = Side(1, "uint8", 0, 255), {"generator.a": torch.ones(2), "generator.b": torch.zeros(3)}
+    for place in map(str, range(8)):
+        write_model(
+            tmp_path / place,
+            tensors,
+            settings={},
+            source=side,
+            target=side,
+            domains=None,
+            steps=7,
+            version="0",
+        )
+    assert len({(tmp_path / str(place) / WEIGHTS).read_bytes() for place in range(8)}) == 1
 
 
 def test_no_part_of_the_discriminator_is_needed(model_folder: MakeFolder) -> None:

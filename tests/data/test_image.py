@@ -661,6 +661,16 @@ def test_images_are_listed_sorted_nested_and_without_hidden_ones(tmp_path: Path)
     assert [path.as_posix() for path in list_images(tmp_path)] == wanted
 
 
+def test_linked_folders_are_entered_once_and_by_their_own_name_where_they_have_one(tmp_path: Path) -> None:
+    for name in ("elsewhere/a.png", "data/own/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    for link, target in (("A", "elsewhere"), ("B", "elsewhere"), ("C", "data/own"), ("own/up", "data")):
+        (tmp_path / "data" / link).symlink_to(tmp_path / target, target_is_directory=True)
+    (tmp_path / "data" / "itself").symlink_to("itself")
+    assert [path.as_posix() for path in list_images(tmp_path / "data")] == ["A/a.png", "own/b.png"]
+
+
 def test_a_folder_below_a_hidden_one_may_be_listed(tmp_path: Path) -> None:
     (tmp_path / ".cache").mkdir()
     (tmp_path / ".cache" / "a.png").touch()

@@ -1,6 +1,7 @@
 """Files of weights: what is inside is found, what is more than tensors is never run, every mistake has its message."""
 
 import os
+import pickle
 import random
 import zipfile
 from collections import OrderedDict
@@ -245,6 +246,24 @@ def test_missing_files_and_folders_are_refused(tmp_path):
 
 
 def test_a_part_of_a_model_folder_is_named(tmp_path):
-    save_file({"generator.a": torch.ones(1)}, tmp_path / "model.safetensors", metadata={"format": "translate-model"})
+    save_file({"generator.a": torch.ones(1)}, tmp_path / "model.safetensors", metadata={"steps": "4"})
     with pytest.raises(UserError, match=f"is a part of the model folder {tmp_path}: give the folder"):
         read_tensors(Path(tmp_path / "model.safetensors"))
+
+
+def test_a_part_of_a_run_is_named(tmp_path):
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "state").mkdir()
+    torch.save({"networks": {}}, tmp_path / "run" / "state" / "training.pt")
+    with pytest.raises(UserError, match=f"is part of the run {tmp_path / 'run'}: give the folder"):
+        read_tensors(tmp_path / "run" / "state" / "training.pt")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_pickle_that_torch_did_not_write_is_called_one(tmp_path, protocol):
+    path = tmp_path / "net.pth"
+    path.write_bytes(pickle.dumps({"a": [1.0]}, protocol=protocol))
+    with pytest.raises(
+        UserError, match=r"is a pickle of Python objects, which is never run: .*network\.state_dict\(\)"
+    ):
+        read_tensors(path)

@@ -505,3 +505,21 @@ def test_the_lineage_tells_what_a_model_was_made_from(trained, finetune, command
     assert sum("finetune" in line for line in lines) == 2
     assert finetune("steps=4").code == 0  # continued, it still knows
     assert len(read_model(tmp_path / "new" / "model").lineage) == 1
+
+
+def test_the_log_begins_with_what_the_checkpoint_is_and_which_parts_do_not_learn_as_usual(
+    trained, finetune, tmp_path: Path
+) -> None:
+    trained("pix2pix", "data.direction=BtoA")
+    words = ["steps=1", "image_size=24", "batch_size=1", "optimizer.lr=0.1", "finetune.freeze=[encoder_1]"]
+    words += ["finetune.rates.decoder_1=0.5"]
+    told = [
+        "from the checkpoint: Pix2Pix, UNet, BtoA, 16 (here 24) pixels",
+        "other than in it: batch_size=1 (was 2), optimizer.lr=0.1 (was 0.0002)",
+    ]
+    assert "\n".join(told) in finetune(*words, "--no-estimate", verb="check").out
+    assert finetune(*words).code == 0
+    lines = [line[20:] for line in (tmp_path / "new" / "log.txt").read_text().splitlines()]
+    assert lines[1:3] == told
+    assert {"  generator.encoder_1: frozen", "  generator.decoder_1: learns at 0.5 of the rate"} <= {*lines}
+    assert not any(line.endswith("learns") for line in lines)

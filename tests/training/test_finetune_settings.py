@@ -141,3 +141,44 @@ def test_a_comma_may_be_quoted(checkpoint) -> None:
 def test_a_configuration_folder_that_is_not_there_is_named(checkpoint) -> None:
     with pytest.raises(UserError, match="--config-dir nowhere is not a folder"):
         compose_finetuning([f"from={checkpoint()}", "data.root=new"], Path("nowhere"))
+
+
+def test_one_word_is_a_list_of_one(checkpoint) -> None:
+    tree = composed(checkpoint(), "finetune.freeze=encoder", "finetune.fresh=decoder_1")
+    assert (tree["finetune"]["freeze"], tree["finetune"]["fresh"]) == (["encoder"], ["decoder_1"])
+    data = compose_settings(["method=stargan", "data.root=new", "data.domains=dark"]).tree["data"]
+    assert data["domains"] == ["dark"]
+
+
+@pytest.mark.parametrize("words", [["finetune.freeze=[encoder,", "decoder_6]"], ["finetune.rates={a:", "0.1}"]])
+def test_a_value_with_spaces_is_to_be_quoted(checkpoint, words: list[str]) -> None:
+    with pytest.raises(UserError, match=r"A value with spaces in it is quoted: 'finetune.freeze="):
+        composed(checkpoint(), *words)
+
+
+@pytest.mark.parametrize(
+    "words", [["form=runs/base"], ["."], ["--from", "runs/base"], ["--from=runs/base"], ["checkpoint=runs/base"]]
+)
+def test_a_misspelt_from_is_guessed(words: list[str]) -> None:
+    meant = "." if words == ["."] else "runs/base"
+    with pytest.raises(UserError, match=rf"from= is missing: .*\(did you mean from={meant}\?\)"):
+        compose_finetuning([*words, "data.root=new"], None)
+
+
+def test_an_address_is_to_be_downloaded() -> None:
+    with pytest.raises(UserError, match=r"from=https://a/b\.pth is an address: download it first"):
+        compose_finetuning(["from=https://a/b.pth", "data.root=new"], None)
+
+
+def test_train_with_from_is_finetune(command) -> None:
+    done = command("train", "from=runs/base", "data.root=new")
+    assert done.code == 2
+    assert "translate finetune from=runs/base" in done.err
+
+
+def test_the_help_shows_brackets_and_from(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    out = command("finetune", "--help").out
+    assert "parts that do not learn: [encoder], [generator.block_1, discriminator.layer_1]" in out
+    assert "finetune.rates" in out
+    assert "file of another project's weights to go on from" in out

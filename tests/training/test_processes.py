@@ -61,8 +61,9 @@ def test_two_processes_give_the_losses_of_one_with_the_joint_batch_also_after_a_
     done = command("train", *words(method, alone, "batch_size=4", f"steps={STEPS}"))
     assert done.code == 0, done.err
     for steps in (STEPS // 2, STEPS):
-        out = train(words(method, two, "batch_size=2", "devices=2", f"steps={steps}")).stdout
-        assert out.count(f"Finished: {steps} steps") == 1
+        done = train(words(method, two, "batch_size=2", "devices=2", f"steps={steps}"))
+        assert done.stdout.count(f"Finished: {steps} steps") == 1
+        assert "Initializing distributed" not in done.stdout + done.stderr
     expected = losses(alone)
     assert len(expected) == STEPS
     for ours, one in zip(losses(two), expected, strict=True):

@@ -136,10 +136,41 @@ def test_epochs_count_passes_over_the_training_images(tiny, command, tmp_path):
 def test_resume_never_moves_the_old_run_aside(tiny, command, tmp_path):
     assert command("train", *tiny, "steps=2").code == 0
     old = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
-    assert command("train", *tiny, "steps=3", "resume=never", "seed=1").code == 0
+    done = command("train", *tiny, "steps=3", "resume=never", "seed=1")
+    assert done.code == 0
     (moved,) = tmp_path.glob("run.before-*")
     assert (moved / "model" / "model.safetensors").read_bytes() == old
     assert read_state(tmp_path / "run")["step"] == 3
+    said = f"moved the run that was in {tmp_path / 'run'} to {moved}"
+    assert said in done.out
+    assert said in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("has_state", [True, False])
+@pytest.mark.parametrize("mistake", ["data.root=nowhere", "image_size=15", "precision=16", "wandb.mode=online"])
+def test_a_command_that_is_refused_moves_nothing(tiny, command, tmp_path, monkeypatch, mistake, has_state):
+    import wandb
+
+    monkeypatch.setattr(wandb.api, "_api_key", None, raising=False)
+    monkeypatch.setattr(type(wandb.api), "api_key", None)
+    assert command("train", *tiny, "steps=2").code == 0
+    if not has_state:
+        (tmp_path / "run" / STATE).unlink()
+    before = sorted(tmp_path.rglob("*"))
+    done = command("train", *tiny, "steps=3", "resume=never", mistake)
+    assert done.code == 2
+    assert mistake.partition("=")[0] in done.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_letters_drawn_for_a_run_stay_when_the_run_before_is_moved_aside(tiny, command, tmp_path):
+    words = [word for word in tiny if not word.startswith("data.root=")]
+    for seed in (0, 1):
+        done = command("train", *words, "data=glyphs", "steps=1", "resume=never", f"seed={seed}")
+        assert done.code == 0, done.err
+    (moved,) = tmp_path.glob("run.before-*")
+    assert (tmp_path / "run" / "glyphs" / "train").is_dir()
+    assert sorted(path.name for path in moved.iterdir() if path.is_dir()) == ["best", "model", "samples", "state"]
 
 
 def test_two_runs_with_the_same_seed_are_equal_and_another_seed_differs(tiny, command, tmp_path):

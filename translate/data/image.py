@@ -46,11 +46,27 @@ cv2.utils.logging.setLogLevel(
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images below `folder`, nested folders too, as sorted relative paths. Hidden files are left out."""
-    found = (
-        path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()
-    )
-    return sorted(path for path in found if not any(part.startswith(".") or part == "__MACOSX" for part in path.parts))
+    """The images below `folder`, nested folders too, as sorted relative paths. Hidden files are left out.
+
+    Links are followed, but every folder is entered once, and by its own name where it has one below `folder`.
+    """
+    found: list[Path] = []
+    visited: set[Path] = set()
+    linked: list[Path] = []
+    waiting = [folder]
+    while waiting or linked:
+        place = waiting.pop() if waiting else linked.pop(0)
+        if (own := place.resolve()) in visited:
+            continue
+        visited.add(own)
+        for path in sorted(place.iterdir()):
+            if path.name.startswith(".") or path.name == "__MACOSX":
+                continue
+            if path.is_dir():
+                (linked if path.is_symlink() else waiting).append(path)
+            elif path.suffix.lower() in EXTENSIONS and path.is_file():
+                found.append(path.relative_to(folder))
+    return sorted(found)
 
 
 def image_name(path: PurePath) -> str:

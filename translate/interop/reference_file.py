@@ -12,13 +12,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from translate.errors import UserError
-from translate.model import FORMAT
-from translate.model_folder import REFERENCE_FILES
+from translate.model_folder import LATEST, REFERENCE_FILES, STATE, WEIGHTS
 
 WRAPPERS = re.compile(r"(?:(?<=\.)|^)(?:module|_orig_mod)\.")
 """What DataParallel, DistributedDataParallel and torch.compile put into names."""
 BODIES = ("model", "main", "net")
 """What the known networks call the layers they consist of."""
+OLD_FORMAT = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+"""What a file of torch.save begins with that is no zip archive."""
 DEEPEST = 4
 """Dictionaries inside one another that weights are looked for in."""
 TOP = "top"
@@ -62,6 +63,8 @@ def _load(path: Path) -> Mapping[Any, Any]:
         raise UserError(f"{path} does not exist: give a file of weights ({', '.join(REFERENCE_FILES)})")
     if path.is_dir():
         raise UserError(f"{path} is a folder: give a file of weights ({', '.join(REFERENCE_FILES)})")
+    if (place := path.absolute()).parts[-2:] == STATE.parts and (run := place.parent.parent / LATEST).is_dir():
+        raise UserError(f"{path} is part of the run {run.parent}: give the folder")
     with path.open("rb") as file:
         start = file.read(64)
     if not start:
@@ -83,7 +86,7 @@ def _load(path: Path) -> Mapping[Any, Any]:
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("format") == FORMAT:
+            if path.name == WEIGHTS and "steps" in (file.metadata() or {}):
                 raise UserError(f"{path} is a part of the model folder {path.parent}: give the folder")
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
@@ -107,6 +110,8 @@ def _load_pickle(path: Path, start: bytes) -> Any:
             ) from error
         if "TorchScript" in message:
             raise UserError(f"{path} is a TorchScript program, no file of weights: {REMEDY}") from error
+        if start.startswith(b"\x80") and not start.startswith(OLD_FORMAT):
+            raise UserError(f"{path} is a pickle of Python objects, which is never run: {REMEDY}") from error
         if start.startswith((b"PK", b"\x80")):
             raise UserError(f"{path} is truncated or damaged: copy or download it again") from error
         raise UserError(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from translate.opening import open_model
 from translate.pixels import Side
 from translate.training.checkpoint import read_state
 from translate.training.parts import Names, parts_of
+from translate.training.settings import Settings
 
 Channels = Literal["average", "copy", "fresh"]
 Build = Callable[[Side, Side, Domains | None], Method]
@@ -163,6 +164,33 @@ def _drawn(name: str, network: nn.Module, fresh: Names) -> dict[str, Tensor]:
         for key, tensor in network.state_dict().items()
         if f"{name}.{key}" in fresh or (key not in parameters and f"{name}.{key}".rpartition(".")[0] in layers)
     }
+
+
+def describe_origin(origin: Origin, settings: Settings) -> list[str]:
+    """What a model is that training begins with, in a line, with what these settings say otherwise in brackets; and
+    in another line how the steps differ from those it was trained in, where they do."""
+    old, new = origin.model.settings, vars(settings)
+
+    def told(value: Any, here: Any) -> str:
+        return f"{value}" if here in (None, value) else f"{value} (here {here})"
+
+    what = [told(*(_component(tree[name]) for tree in (old, new))) for name in ("method", "generator")]
+    if direction := old["data"].get("direction"):
+        what.append(told(direction, new["data"].get("direction")))
+    what.append(f"{told(old['image_size'], settings.image_size)} pixels")
+    steps = {
+        "batch_size": (old.get("batch_size"), settings.batch_size),
+        "optimizer.lr": (old.get("optimizer", {}).get("lr"), settings.optimizer.get("lr")),
+    }
+    changed = [f"{key}={here} (was {value})" for key, (value, here) in steps.items() if value not in (None, here)]
+    return [
+        f"from the checkpoint: {', '.join(what)}",
+        *([f"other than in it: {', '.join(changed)}"] if changed else []),
+    ]
+
+
+def _component(node: Mapping[str, Any]) -> str:
+    return str(node["_target_"]).rpartition(".")[2]
 
 
 def describe_domains(known: Domains | None, shown: Mapping[str, int]) -> list[str]:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from translate.errors import UserError
 from translate.files import write_atomically
+from translate.model_folder import STATE as STATE
 from translate.training.average import WeightAverage
 
-STATE = Path("state") / "training.pt"
 VERSION = 2
 PARTS = frozenset(
     {"step", "total_steps", "fingerprint", "length", "networks", "optimizers", "average", "memories", "world_size"}

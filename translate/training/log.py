@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -206,10 +206,11 @@ def _truncate(path: Path, step: int) -> None:
         write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _start_wandb(folder: Path, wandb_settings: Wandb, settings: Mapping[str, Any]) -> Any:
-    mode = wandb_settings.mode or ("offline" if wandb_settings.project else "disabled")
+def check_wandb(settings: Wandb) -> None:
+    """Raise UserError when what wandb needs is not there."""
+    mode = _wandb_mode(settings)
     if mode == "disabled":
-        return None
+        return
     try:
         import wandb
     except ImportError as error:
@@ -218,6 +219,18 @@ def _start_wandb(folder: Path, wandb_settings: Wandb, settings: Mapping[str, Any
         ) from error
     if mode == "online" and not wandb.api.api_key:
         raise UserError("wandb.mode=online needs an API key: run `wandb login` once, or use wandb.mode=offline")
+
+
+def _wandb_mode(settings: Wandb) -> Literal["offline", "online", "disabled"]:
+    return settings.mode or ("offline" if settings.project else "disabled")
+
+
+def _start_wandb(folder: Path, wandb_settings: Wandb, settings: Mapping[str, Any]) -> Any:
+    mode = _wandb_mode(wandb_settings)
+    if mode == "disabled":
+        return None
+    import wandb
+
     try:
         return wandb.init(
             dir=folder,

@@ -2,6 +2,7 @@
 
 import atexit
 import inspect
+import logging
 import math
 import multiprocessing
 import os
@@ -34,14 +35,14 @@ from translate.picture import tensor_grid
 from translate.pixels import Side
 from translate.signals import ignore_signals, stop_on_signal
 from translate.training.average import WeightAverage
-from translate.training.begin import Beginning, Origin, begin, describe_domains, read_origin
+from translate.training.begin import Beginning, Origin, begin, describe_domains, describe_origin, read_origin
 from translate.training.checkpoint import model_tensors, read_progress, restore_state, save_state
 from translate.training.curves import draw_curves
-from translate.training.log import RunLog
+from translate.training.log import RunLog, check_wandb
 from translate.training.loop import Job, fit, require_finite
 from translate.training.parts import Learning, choose_learning, learning_table
 from translate.training.restraint import Restraint
-from translate.training.run_folder import open_run, write_config
+from translate.training.run_folder import make_room, open_run, write_config
 from translate.training.seed import seed_everything
 from translate.training.settings import Finetune, Settings
 from translate.training.validation import open_validation
@@ -79,13 +80,15 @@ def train(
     check_settings(settings)
     folder = Path(settings.output)
     # All that can be refused is refused here, before other processes are launched and could wait for this one.
-    earlier = open_run(folder, tree, resume=settings.resume, is_first=is_first_process())
+    earlier = open_run(folder, tree, resume=settings.resume)
     progress = read_progress(folder) if earlier else None
     length = settings.steps, settings.epochs
     if progress and progress.length == length and progress.step >= progress.total_steps:
         return Outcome(folder, progress.step, progress.total_steps, None)
     schedule = build(settings.schedule, allowed)
     schedule(0, 1)  # settings that it refuses are refused now
+    if is_first_process():
+        check_wandb(settings.wandb)
     origin = None if progress else find_origin(settings, allowed)
     data, inspection = look_at_data(settings, allowed, data_progress if is_first_process() else None)
     inspection.raise_problems()
@@ -106,7 +109,11 @@ def train(
         "train", settings.image_size, seed=settings.seed, augment=True, cache_gib=_cache_share(fabric, data)
     )
     total_steps = count_steps(settings, len(items), fabric.world_size)
-    beginning = take_over(method, origin, settings, data, learning, total_steps, allowed) if origin else Beginning()
+    beginning = Beginning()
+    if origin:
+        beginning = take_over(method, origin, settings, data, learning, total_steps, allowed)
+        parts = learning_table(method.networks, learning)
+        beginning.lines += [f"  {part}: {how}" for part, _, how in parts if how != "learns"]
     networks = method.networks
     optimizers = set_up(fabric, method, networks, settings, learning, allowed)
     memories = method.memories
@@ -176,6 +183,11 @@ def train(
     def keep(step: int) -> None:
         write(BEST, step)
 
+    moved = None
+    if not continues:
+        fabric.barrier()  # the others have read their samples, which may be letters drawn in the folder,
+        moved = make_room(folder, resume=settings.resume) if is_first else None
+        fabric.barrier()  # and read more when these are back
     if is_first:
         for leftover in folder.rglob(".*.partial-*"):  # of a process that was killed while it saved
             leftover.unlink(missing_ok=True)
@@ -187,6 +199,8 @@ def train(
         ) as log,
         stop_on_signal() as stop,
     ):
+        if moved is not None:
+            log.say(f"moved the run that was in {folder} to {moved}")
         log.say(describe(fabric, inspection, networks, step, total_steps, folder))
         for line in beginning.lines:
             log.say(line)
@@ -339,6 +353,7 @@ def take_over(
         channels=settings.finetune.channels,
         fresh=learning.fresh,
     )
+    beginning.lines[:0] = describe_origin(origin, settings)
     beginning.lines += describe_domains(origin.model.domains, data.shown("train"))
     is_new = bool(beginning.fresh) and not any(name in method.generators for name in beginning.fresh)
     usual = min(WARMUP, total_steps // 10) if is_new else 0
@@ -495,6 +510,7 @@ def make_fabric(settings: Settings) -> Fabric:
             f"accelerator={settings.accelerator} devices={settings.devices} precision={settings.precision} cannot be "
             f"used here: {error}. accelerator=cpu devices=1 always can"
         ) from error
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else every process says that it begins
     fabric.launch()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs to be deterministic
     torch.use_deterministic_algorithms(settings.deterministic)

@@ -42,11 +42,13 @@ MAY_CHANGE = frozenset(
 """Settings that a run may continue with other values of; any other makes it another run."""
 
 
-def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str, is_first: bool = True) -> dict[str, Any] | None:
-    """The configuration of the run that lies in `folder` and may be continued with `tree`; None to start a new one.
+GLYPHS = "glyphs"
+"""The folder of letters that are drawn for a run, before it begins."""
 
-    With `resume` never, or where a model lies without the state to continue from, the run there is moved aside, not
-    overwritten. Of several processes only the first moves (`is_first`).
+
+def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str) -> dict[str, Any] | None:
+    """The configuration of the run that lies in `folder` and may be continued with `tree`; None to start a new one,
+    for which `make_room` has to be called before anything is written.
 
     Raises:
         UserError: `folder` is a file or holds something else, or the run there has other settings.
@@ -56,7 +58,7 @@ def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str, is_first: bo
     if not (folder / CONFIG).is_file():
         # The drawn glyphs and the preview of `translate check` may be there before the run is.
         foreign = (
-            [path.name for path in folder.iterdir() if path.name not in ("glyphs", "check.png")]
+            [path.name for path in folder.iterdir() if path.name not in (GLYPHS, "check.png")]
             if folder.is_dir()
             else []
         )
@@ -65,13 +67,8 @@ def open_run(folder: Path, tree: Mapping[str, Any], *, resume: str, is_first: bo
                 f"output={folder} holds files that are no run ({', '.join(foreign[:3])}): give an empty folder"
             )
         return None
-    has_state, has_model = (folder / STATE).is_file(), (folder / LATEST / WEIGHTS).is_file()
-    if resume == "never" or (has_model and not has_state):
-        if is_first:
-            move_aside(folder)
+    if resume == "never" or not (folder / STATE).is_file():
         return None
-    if not has_state:
-        return None  # stopped before its first save: nothing to lose, nothing to continue
     try:
         earlier = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -96,10 +93,20 @@ def began_with(folder: Path, checkpoint: Path) -> bool:
         return False
 
 
-def move_aside(folder: Path) -> Path:
-    """Rename a run folder to FOLDER.before-DATE-TIME, and return that."""
+def make_room(folder: Path, *, resume: str) -> Path | None:
+    """Rename the run in `folder`, which is not continued, to FOLDER.before-DATE-TIME; return that, None if none moved.
+
+    A run is moved with `resume` never, or where its model lies without the state to continue from. One that stopped
+    before its first save has nothing to lose. Letters that were drawn for the new run stay.
+    """
+    has_state, has_model = (folder / STATE).is_file(), (folder / LATEST / WEIGHTS).is_file()
+    if not (folder / CONFIG).is_file() or not (resume == "never" or (has_model and not has_state)):
+        return None
     moved = folder.with_name(f"{folder.name}.before-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
     folder.rename(moved)
+    if (moved / GLYPHS).is_dir():
+        folder.mkdir()
+        (moved / GLYPHS).rename(folder / GLYPHS)
     return moved
 
 
