@@ -261,7 +261,7 @@ def hostile_nodes(folder: Path, mark: Path) -> dict[str, dict[str, Any]]:
         "torch.hub": hub,
         "torch inside": hub | {"_target_": "translate.model.torch.hub.load"},
         "unpickling": unpickle,
-        "nested": {"_target_": "translate.objectives.adversarial.wasserstein", "gradient_penalty": unpickle},
+        "nested": {"_target_": "translate.objectives.adversarial.wasserstein", "weight_clip": unpickle},
         "evaluate a hub": evaluate | {"settings": {"image_size": 8, "data": hub}},
         "evaluate a pickle": evaluate | {"settings": {"image_size": 8, "data": unpickle}},
         "the name resolver": {"_target_": "translate.build.resolve", "target": "os.system", "allowed": ""},

@@ -141,14 +141,14 @@ def test_the_images_measured_are_spread_and_always_the_same(fabric: Fabric) -> N
 )
 def test_the_best_is_what_its_metric_says(metric: str, values: list[float], best: list[bool]) -> None:
     validated = validation(Grey(1), *PAIRED, metric=metric)
-    assert [validated.remember({metric: value}, step) for step, value in enumerate(values)] == best
-    assert int(validated.best_step) == max(step for step, is_best in enumerate(best) if is_best)
+    assert [validated.remember({metric: value}, step) for step, value in enumerate(values, start=1)] == best
+    assert int(validated.best_step) == max(step for step, is_best in enumerate(best, start=1) if is_best)
 
 
 def test_patience_counts_measurements_since_the_best() -> None:
     validated = validation(Grey(1), *PAIRED, metric="l1", patience=2)
     over = []
-    for step, value in enumerate([0.5, 0.6, 0.4, 0.4, 0.5]):
+    for step, value in enumerate([0.5, 0.6, 0.4, 0.4, 0.5], start=1):
         validated.remember({"l1": value}, step)
         over.append(validated.is_over)
     assert over == [False, False, False, False, True]

@@ -62,7 +62,7 @@ class Validation(nn.Module):
         self.items, self.sides, self.names, self.metric, self.patience = items, tuple(sides), names, metric, patience
         count = min(count, len(items))
         self.places = [place * len(items) // count for place in range(count)]
-        self.register_buffer("best", torch.tensor(math.nan, dtype=torch.float64))
+        self.register_buffer("best", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("best_step", torch.tensor(0))
         self.register_buffer("waited", torch.tensor(0))
 
@@ -96,8 +96,8 @@ class Validation(nn.Module):
         if self.metric is None:
             return False
         value, best = values[self.metric], float(self.best)
-        is_best = value > best if self.metric in BETTER_WHEN_HIGHER else value < best
-        if is_best or (math.isnan(best) and not math.isnan(value)):
+        is_better = value > best if self.metric in BETTER_WHEN_HIGHER else value < best
+        if is_better or (not self.best_step and not math.isnan(value)):
             self.best.fill_(value)
             self.best_step.fill_(step)
             self.waited.zero_()
