@@ -47,7 +47,9 @@ ONLY_HERE = {
     "hydra": {"config.py"},
     "omegaconf": {"config.py"},
     "albumentations": {"data/augmentation.py"},
-    "lightning_fabric": {"training/run.py", "training/loop.py", "training/estimate.py", "training/validation.py"},
+    "lightning_fabric": {
+        *(f"training/{name}.py" for name in ("devices", "estimate", "loading", "loop", "run", "validation")),
+    },
     "wandb": {"training/log.py"},
 }
 

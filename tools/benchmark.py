@@ -55,8 +55,9 @@ from translate.pixels import Side, normalize
 from translate.signals import StopRequest
 from translate.training import loop
 from translate.training.average import WeightAverage
+from translate.training.devices import make_fabric, set_up
 from translate.training.log import RunLog
-from translate.training.run import check_settings, check_size, make_fabric, set_up, settings_tree, what_learns
+from translate.training.prepare import check_settings, check_size, settings_tree, what_learns
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
 

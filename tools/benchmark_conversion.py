@@ -43,7 +43,7 @@ from translate.data.image import list_images, write_image
 from translate.errors import UserError
 from translate.model import assemble, read_model, write_model
 from translate.pixels import Side
-from translate.training.run import settings_tree
+from translate.training.prepare import settings_tree
 
 SIDE = Side(3, "uint8", 0, 255)
 TINY = """

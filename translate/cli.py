@@ -138,7 +138,8 @@ def check(
     is_finetuning = any(word.startswith("from=") for word in words)
     composed = (compose_finetuning if is_finetuning else compose_settings)(words, config_dir)
     from translate.data.preview import write_preview
-    from translate.training.run import check_networks, check_settings, find_origin, look_at_data, preview_learning
+    from translate.training.finetune import find_origin, preview_learning
+    from translate.training.prepare import check_networks, check_settings, look_at_data
 
     check_settings(composed.settings)
     origin = find_origin(composed.settings, composed.allowed)

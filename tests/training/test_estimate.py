@@ -11,7 +11,7 @@ from translate.config import compose_settings
 from translate.errors import DivergenceError, UserError
 from translate.training import estimate as module
 from translate.training.estimate import Estimate, estimate
-from translate.training.run import look_at_data
+from translate.training.prepare import look_at_data
 
 TinyFor = Callable[[str], list[str]]
 

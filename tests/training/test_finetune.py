@@ -20,10 +20,10 @@ from translate.networks.resnet import ResNet
 from translate.networks.unet import UNet
 from translate.training.begin import read_origin
 from translate.training.checkpoint import read_state
+from translate.training.devices import distributed_strategy
 from translate.training.log import RunLog
 from translate.training.parts import Learning, choose_learning, learning_table, select
 from translate.training.restraint import Restraint
-from translate.training.run import distributed_strategy
 
 Words = list[str]
 

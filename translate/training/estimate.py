@@ -17,18 +17,10 @@ from translate.errors import UserError
 from translate.memory import available_memory
 from translate.signals import StopRequest
 from translate.training.average import WeightAverage
+from translate.training.devices import count_processes, make_fabric, set_up
+from translate.training.loading import make_loader, sample_batch, worker_count
 from translate.training.loop import Job, fit
-from translate.training.run import (
-    count_processes,
-    count_steps,
-    make_fabric,
-    make_loader,
-    make_method,
-    sample_batch,
-    set_up,
-    what_learns,
-    worker_count,
-)
+from translate.training.prepare import count_steps, make_method, what_learns
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
 
