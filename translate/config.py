@@ -124,7 +124,8 @@ def finetune_settings(
         UserError: the first thing that is wrong.
     """
     overrides = [parse(word) for word in words]
-    chosen = {override.key_or_group: override for override in overrides if override.key_or_group in groups(own)}
+    known_groups = groups(own)
+    chosen = {override.key_or_group: override for override in overrides if override.key_or_group in known_groups}
     for override in chosen.values():
         check_choice(override, own)
     known = _method_name(model["method"]["_target_"], own)

@@ -196,7 +196,9 @@ def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
         method = assemble_translators(
             settings, source=source, target=target, domains=domains, allowed=(*TRUSTED, *trusted)
         )
-        model = Model(method, source, target, domains, settings, steps, fingerprint_of(folder), read_lineage(folder))
+        model = Model(
+            method, source, target, domains, settings, steps, fingerprint_of(folder), _lineage(config, folder)
+        )
         model.apply_test_behaviour()
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}") from error
@@ -234,7 +236,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 def read_lineage(folder: Path) -> Lineage:
     """What the model in `folder` was made from. Errors as `read_model`."""
-    lineage = _read_config(folder / CONFIG).get("lineage", [])
+    return _lineage(_read_config(folder / CONFIG), folder)
+
+
+def _lineage(config: Mapping[str, Any], folder: Path) -> Lineage:
+    lineage: Lineage = config.get("lineage", [])
     if not isinstance(lineage, list) or not all(map(_is_ancestor, lineage)):
         raise UserError(f"{folder / CONFIG} is damaged: its lineage is no list of what the model was made from")
     return lineage

@@ -4,7 +4,6 @@ Zhao et al. 2017 (EBGAN), section 2.1 and appendix; Berthelot et al. 2017 (BEGAN
 reconstruction errors, and so goes with the objectives that are made of them alone.
 """
 
-from itertools import pairwise
 from typing import ClassVar, Literal
 
 from jaxtyping import Float
@@ -16,6 +15,7 @@ from translate.networks.layers import (
     DomainLogits,
     Initialization,
     Norm,
+    halving_layers,
     initialize,
     needs_bias,
     norm_layer,
@@ -71,18 +71,11 @@ class Autoencoder(nn.Module):
         self.distance: Distance = distance
         self.min_size = 2**num_layers
         widths = [width * min(2**layer, 8) for layer in range(num_layers)]
-        bias = needs_bias(norm)
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        for before, after in pairwise(widths):
-            layers += [
-                nn.Conv2d(before, after, 4, stride=2, padding=1, bias=bias),
-                norm_layer(norm, after),
-                nn.LeakyReLU(0.2),
-            ]
+        layers = halving_layers(in_channels, widths, norm)
         self.encoder = nn.Sequential(*layers, nn.Conv2d(widths[-1], code, 3, padding=1))
         self.decoder = nn.ModuleList()
         for before, after in zip([code, *reversed(widths[1:])], reversed(widths), strict=True):
-            convolution = nn.Conv2d(before, after, 3, padding=1, bias=bias)
+            convolution = nn.Conv2d(before, after, 3, padding=1, bias=needs_bias(norm))
             self.decoder.append(nn.Sequential(convolution, norm_layer(norm, after), nn.LeakyReLU(0.2)))
         self.output = nn.Conv2d(width, in_channels, 3, padding=1)
         self.domain_head = nn.Conv2d(code, num_domains, 1) if num_domains else None

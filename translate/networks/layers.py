@@ -1,5 +1,7 @@
 """The layers that generators and discriminators share: normalisation, padding, upsampling, initialisation, labels."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, TypeVar
 
 import torch
@@ -152,6 +154,23 @@ def norm_layer(norm: Norm, channels: int, num_domains: int = 0) -> nn.Module:
 def needs_bias(norm: Norm) -> bool:
     """Whether a convolution followed by `norm` has a bias: the reference gives it one before instance norm alone."""
     return norm == "instance"
+
+
+def halving_layers(in_channels: int, widths: Sequence[int], norm: Norm, *, last_stride: int = 2) -> list[nn.Module]:
+    """The 4x4 convolutions of a discriminator, to `widths` filters in turn, each of which halves height and width.
+
+    Each is followed by a leaky rectifier, and each but the first by `norm` before it. `last_stride` is the stride of
+    the last one, if it is not the first.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    for place, (before, after) in enumerate(pairwise(widths), start=2):
+        stride = last_stride if place == len(widths) else 2
+        layers += [
+            nn.Conv2d(before, after, 4, stride=stride, padding=1, bias=needs_bias(norm)),
+            norm_layer(norm, after),
+            nn.LeakyReLU(0.2),
+        ]
+    return layers
 
 
 def padding_layer(padding: Padding, width: int) -> nn.Module:

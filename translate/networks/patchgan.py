@@ -15,6 +15,7 @@ from translate.networks.layers import (
     Norm,
     PatchLogits,
     discriminator_stages,
+    halving_layers,
     initialize,
     needs_bias,
     norm_layer,
@@ -60,16 +61,8 @@ class PatchGAN(nn.Module):
         self.norm: Norm = norm
         self.min_size = 2 ** (num_layers + 1) + 2**num_layers
         widths = [width * min(2**layer, 8) for layer in range(num_layers + 1)]
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        for layer in range(1, num_layers + 1):
-            stride = 2 if layer < num_layers else 1
-            layers += [
-                nn.Conv2d(widths[layer - 1], widths[layer], 4, stride=stride, padding=1, bias=needs_bias(norm)),
-                norm_layer(norm, widths[layer]),
-                nn.LeakyReLU(0.2),
-            ]
-        layers.append(nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
-        self.model = nn.Sequential(*layers)
+        layers = halving_layers(in_channels, widths, norm, last_stride=1)
+        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
         self.domain_head = nn.Conv2d(widths[-1], num_domains, 4, stride=1, padding=1) if num_domains else None
         initialize(self, initialization, gain)
         if spectral_norm:

@@ -128,21 +128,21 @@ def fit(
         meter.add_images(len(batch[0]) * fabric.world_size, waited)
         log.advance(step)
         is_last = step == job.total_steps or agreed(fabric, step, bool(stop))
-        is_measured = job.validation is not None and (step == job.total_steps or step % measure_every(settings) == 0)
-        if is_last or is_measured or step % settings.save_every == 0 or step % settings.log_every == 0:
+        validation = job.validation if step == job.total_steps or step % measure_every(settings) == 0 else None
+        if is_last or validation is not None or step % settings.save_every == 0 or step % settings.log_every == 0:
             require_finite(step, meter.losses())
         if is_last or step % settings.log_every == 0:
             images = step * settings.batch_size * fabric.world_size
             epoch = round(images / job.epoch_size, 3)
             row = {"step": step, "images": images, "epoch": epoch, "learning_rate_factor": factor} | meter.read()
             log.metrics(row | {name: round(float(value), 6) for name, value in method.signals().items()})
-        if job.validation is not None and is_measured:
-            values = measure(job, job.validation)
-            is_best = job.validation.remember(values, step)
+        if validation is not None:
+            values = measure(job, validation)
+            is_best = validation.remember(values, step)
             log.validation(step, values, is_best=is_best)
             if is_best:
                 keep(step)
-            is_last = is_last or job.validation.is_over
+            is_last = is_last or validation.is_over
         if is_last or step % settings.save_every == 0:
             save(step)
         if is_last or step % settings.sample_every == 0:
