@@ -38,8 +38,9 @@ MAY_IMPORT = {
     "config": {"errors", "build", "training"},
     "cli": {
         *("errors", "build", "config", "signals", "model", "model_folder", "data", "training", "conversion"),
-        *("evaluation", "interop", "opening"),
+        *("evaluation", "interop", "opening", "listing"),
     },
+    "listing": {"build", "config", "model_folder", "objectives", "opening"},
     "__init__": {"conversion"},
     "__main__": {"cli"},
 }

@@ -475,7 +475,14 @@ def list_choices(
     if what is not None and what not in GROUPS:
         if not Path(what).exists():
             raise UserError(f"{what!r} is not one of {', '.join(GROUPS)}, and no run or model folder either")
-        print_model(Path(what))
+        from translate.listing import model_table
+
+        Console(markup=False).print(model_table(Path(what)))
+        return
+    if what == "objectives":
+        from translate.listing import divergence_table, objective_table
+
+        Console().print(objective_table(), divergence_table())
         return
     for title in [what] if what else GROUPS:
         table = Table("name", "what it is", title=f"{GROUPS[title]}=NAME", title_justify="left", expand=True)
@@ -615,29 +622,6 @@ def print_learning(taken: list[str], parts: list[tuple[str, int, str]]) -> None:
     for part, size, how in parts:
         table.add_row(part, f"{size:,}", how)
     Console().print(table)
-
-
-def print_model(checkpoint: Path) -> None:
-    """What a model is, and what it was made from."""
-    from translate.model_folder import find_model, is_reference
-    from translate.opening import open_model
-
-    model = open_model(checkpoint)
-    table = Table("", str(checkpoint if is_reference(checkpoint) else find_model(checkpoint)), show_header=True)
-    table.add_row("method", type(model.method).__name__)
-    network = model.method.translator()
-    size = sum(parameter.numel() for parameter in network.parameters())
-    table.add_row("generator", f"{type(network).__name__}, {size:,} parameters")
-    for name, side in (("source", model.source), ("target", model.target)):
-        table.add_row(name, f"{side.channels} channels, {side.dtype}, range {side.low:g} to {side.high:g}")
-    if model.domains is not None:
-        table.add_row("domains", ", ".join(model.domains.names))
-    table.add_row("steps", f"{model.steps:,}")
-    for entry in model.lineage:
-        steps = "" if entry.get("steps") is None else f", {entry['steps']:,} steps"
-        digest = "" if entry.get("sha256") is None else f", sha256 {str(entry['sha256'])[:12]}"
-        table.add_row(str(entry.get("kind", "")), f"{entry.get('source', 'not said')}{steps}{digest}")
-    Console(markup=False).print(table)
 
 
 def print_warnings(inspection: "Inspection") -> None:

@@ -412,6 +412,16 @@ def describe_group(group: str, own: Path | None = None) -> list[tuple[str, str]]
     return [(name, description(files[name])) for name in sorted(files)]
 
 
+def described_components(group: str) -> dict[str, dict[str, Any]]:
+    """The components of a group by name, each as its own file has it."""
+    nodes = {}
+    for name in choices(group):
+        node = OmegaConf.to_container(OmegaConf.load(conf_directory() / group / f"{name}.yaml"))
+        assert isinstance(node, dict)
+        nodes[name] = {str(key): value for key, value in node.get(group, node).items()}
+    return nodes
+
+
 def override_tree(tree: Mapping[str, Any], words: Sequence[str], *, may_change: tuple[str, ...]) -> Composed:
     """A saved configuration with single values changed by `words`, whose keys begin with one of `may_change`.
 

@@ -103,6 +103,16 @@ def test_the_saved_model_is_the_average(tiny, command, tmp_path):
     assert not torch.equal(model[f"generator.{name}"], state["networks"]["generator"][name])
 
 
+@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
+def test_players_see_the_others_last_move_only_when_they_alternate(updates, tiny, command, tmp_path):
+    words = ["objective=wasserstein_clipped", f"updates={updates}", "optimizer.lr=0.01", "steps=1"]
+    assert command("train", *tiny, *words).code == 0
+    losses = read_metrics(tmp_path / "run" / "metrics.jsonl")[0]["losses"]
+    # Half the mean logit of the fakes, which the discriminator lowers, and then what the generator raises.
+    same_weights = losses["generator_adversarial"] == pytest.approx(-2 * losses["discriminator_fake"], rel=1e-4)
+    assert same_weights == (updates == "simultaneous")
+
+
 def test_gradient_clipping_bounds_every_step(tiny, command, monkeypatch):
     norms = []
     fit = loop.fit

@@ -1,7 +1,8 @@
 """Adversarial objectives: what the discriminator and the generator minimise, as three functions of the logits.
 
 A discriminator gives logits of any shape; each function here returns their mean loss, a scalar. A named objective is
-a value of `AdversarialObjective`, made by the function of its name.
+a value of `AdversarialObjective`, made by the function of its name. The first line of the function's docstring has its
+paper and its three losses; `catalogue` reads it.
 """
 
 from collections.abc import Callable
@@ -44,9 +45,9 @@ class AdversarialObjective:
 
 
 def nonsaturating() -> AdversarialObjective:
-    """Goodfellow et al. 2014, equation 1 with the generator loss of section 3; what pix2pix calls vanilla.
+    """Non-saturating, Goodfellow et al. 2014, section 3: real -log D, fake -log(1 - D), generator -log D.
 
-    With D = sigmoid(logit): real -log D, fake -log(1 - D), generator -log D.
+    With D = sigmoid(logit); what pix2pix calls vanilla.
     """
     return AdversarialObjective(
         real=lambda logits: softplus(-logits).mean(),
@@ -56,9 +57,9 @@ def nonsaturating() -> AdversarialObjective:
 
 
 def minimax() -> AdversarialObjective:
-    """Goodfellow et al. 2014, equation 1: both players on one value, which the generator lowers.
+    """Minimax, Goodfellow et al. 2014, equation 1: real -log D, fake -log(1 - D), generator log(1 - D).
 
-    With D = sigmoid(logit): real -log D, fake -log(1 - D), generator log(1 - D), whose gradient vanishes where the
+    With D = sigmoid(logit): both players are on one value, whose gradient for the generator vanishes where the
     discriminator recognises fakes with certainty (section 3): `nonsaturating` is what is trained with.
     """
     return AdversarialObjective(
@@ -96,10 +97,7 @@ def lsgan(*, fake_label: float = 0.0, real_label: float = 1.0, generator_label: 
 
 
 def hinge() -> AdversarialObjective:
-    """Hinge, Lim and Ye 2017; Zhang et al. 2019 (SAGAN), equation 4.
-
-    Real max(0, 1 - D), fake max(0, 1 + D), generator -D.
-    """
+    """Hinge, Lim and Ye 2017, Zhang et al. 2019, equation 4: real max(0, 1 - D), fake max(0, 1 + D), generator -D."""
     return AdversarialObjective(
         real=lambda logits: relu(1 - logits).mean(),
         fake=lambda logits: relu(1 + logits).mean(),

@@ -107,6 +107,12 @@ def divergence(name: str, *, pi: float | None = None, alpha: float | None = None
     return FIXED[name]
 
 
+def examples() -> list[Divergence]:
+    """One of every name, in the order of `DivergenceName`; with pi = 1/4 and alpha = 1/2."""
+    values = {"jensen_shannon_weighted": {"pi": 0.25}, "alpha": {"alpha": 0.5}}
+    return [divergence(name, **values.get(name, {})) for name in get_args(DivergenceName)]
+
+
 def jensen_shannon_weighted(pi: float) -> Divergence:
     """pi KL(P || M) + (1 - pi) KL(Q || M) with M = pi P + (1 - pi) Q, for 0 < pi < 1."""
     rest = 1 - pi

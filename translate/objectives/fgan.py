@@ -15,7 +15,9 @@ def fgan(
     pi: float | None = None,
     alpha: float | None = None,
 ) -> AdversarialObjective:
-    """An f-GAN, equation 7: real -T, fake f*(T), where T = g_f(logit).
+    """f-GAN, Nowozin et al. 2016, equation 7: real -T, fake f*(T), generator -T.
+
+    T = g_f(logit) and f* are those of the divergence; see `divergences`.
 
     Args:
         divergence: which one; between the real distribution P and the generated Q.

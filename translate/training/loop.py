@@ -12,12 +12,13 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from translate.errors import DivergenceError, UserError
-from translate.methods.method import Method
+from translate.methods.method import Method, Turn
 from translate.methods.step import Step
 from translate.pixels import Side, normalize
 from translate.signals import StopRequest
 from translate.training.average import WeightAverage, translating
 from translate.training.log import Log, Meter
+from translate.training.plateau import Plateau
 from translate.training.restraint import Restraint
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
@@ -102,6 +103,7 @@ def fit(
     for batch, waited in timed(job.loader):
         seed_everything(settings.seed, fabric.global_rank, step)
         factor = job.schedule(step, job.total_steps)
+        waiting: list[Turn] = []
         now = Step(step, settings.seed, fabric.global_rank, fabric.world_size, all_gather)
         for turn in method.play(to_networks(fabric, batch, job.sides, settings), now):
             if job.restraint is not None and job.restraint.waits(turn.player, step):
@@ -112,15 +114,13 @@ def fit(
                 group["lr"] = rate * factor
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(torch.stack(list(turn.losses.values())).sum())
-            if job.restraint is not None:
-                job.restraint.pull(turn.player)
-            if settings.gradient_clip is not None:
-                parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-                torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
-            optimizer.step()
-            if turn.after is not None:
-                turn.after()
             meter.add_losses(turn.losses)
+            if settings.updates == "alternating":
+                move(job, turn)
+            else:
+                waiting.append(turn)
+        for turn in waiting:
+            move(job, turn)
         if job.average is not None:
             job.average.update(job.networks)
 
@@ -135,7 +135,11 @@ def fit(
             images = step * settings.batch_size * fabric.world_size
             epoch = round(images / job.epoch_size, 3)
             row = {"step": step, "images": images, "epoch": epoch, "learning_rate_factor": factor} | meter.read()
-            log.metrics(row | {name: round(float(value), 6) for name, value in method.signals().items()})
+            signals = {name: float(value) for name, value in method.signals().items()}
+            log.metrics(row | {name: round(value, 6) for name, value in signals.items()})
+            # Not where a run is merely interrupted: it goes on as one that was not.
+            if isinstance(job.schedule, Plateau) and step % settings.log_every == 0:
+                job.schedule.observe(step, signals)
         if validation is not None:
             values = measure(job, validation)
             is_best = validation.remember(values, step)
@@ -150,6 +154,19 @@ def fit(
         if is_last:
             break
     return step
+
+
+def move(job: Job, turn: Turn) -> None:
+    """Step a player, whose gradients are there."""
+    if job.restraint is not None:
+        job.restraint.pull(turn.player)
+    optimizer = job.optimizers[turn.player]
+    if job.settings.gradient_clip is not None:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, job.settings.gradient_clip)
+    optimizer.step()
+    if turn.after is not None:
+        turn.after()
 
 
 def timed(loader: Iterable[Any]) -> Iterator[tuple[Any, float]]:

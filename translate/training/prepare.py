@@ -15,6 +15,7 @@ from translate.methods.step import Step
 from translate.model import assemble
 from translate.training.devices import count_processes
 from translate.training.parts import Learning, choose_learning
+from translate.training.plateau import Plateau
 from translate.training.settings import Settings
 
 
@@ -97,6 +98,9 @@ def check_networks(settings: Settings, data: DataSource, allowed: tuple[str, ...
         method = make_method(settings, data, allowed)
         check_size(settings, method)
         play_once(settings, data, method)
+        schedule = build(settings.schedule, allowed)
+        if isinstance(schedule, Plateau):
+            schedule.check(method.signals())
         what_learns(method, settings)
 
 

@@ -30,6 +30,7 @@ from translate.training.loading import cache_share, make_loader, sample_batch
 from translate.training.log import RunLog, check_wandb
 from translate.training.loop import Job, fit, require_finite
 from translate.training.parts import learning_table
+from translate.training.plateau import Plateau
 from translate.training.prepare import (
     check_networks,
     check_settings,
@@ -111,6 +112,8 @@ def train(
     networks = method.networks
     optimizers = set_up(fabric, method, networks, settings, learning, allowed)
     memories = method.memories
+    if isinstance(schedule, Plateau):
+        memories["schedule"] = schedule
     restraint = None
     if settings.finetune.checkpoint is not None:
         restraint = hold_back(method, networks, settings, learning, beginning).to(fabric.device)
