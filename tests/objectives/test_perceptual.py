@@ -116,12 +116,13 @@ def test_a_file_is_read_once_and_again_when_it_has_changed(weights, tmp_path, mo
     [
         (None, "No such file"),
         (b"<html>", "damaged, or holds more than tensors"),
-        (b"PK\x03\x04 half an archive", "cannot be read"),
+        (b"PK\x03\x04 half an archive", "damaged, or holds more than tensors"),
+        (b"a file of text", "damaged, or holds more than tensors"),
         ({"model": {"features.0.weight": torch.zeros(1)}}, "no tensors by name"),
         ({"features.0.weight": torch.zeros(64, 3, 3, 3)}, "holds other weights than VGG19's"),
         ({"features.conv0.weight": torch.zeros(1)}, "holds other weights than VGG19's"),
     ],
-    ids=["none", "web page", "half", "nested", "too few", "another's"],
+    ids=["none", "web page", "half", "text", "nested", "too few", "another's"],
 )
 def test_a_file_without_vgg19s_weights_is_refused_with_what_is_needed(content, message, tmp_path):
     file = tmp_path / "vgg.pth"

@@ -3,7 +3,6 @@
 Johnson et al. 2016, with the layers and weights of Wang et al. 2018 (pix2pixHD).
 """
 
-import pickle
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -119,7 +118,7 @@ def _read(weights: str, changed: int) -> Mapping[str, Tensor]:
     try:
         with torch.device("cpu"):
             tensors = _download() if weights == DOWNLOAD else _open(Path(weights).expanduser())
-    except Exception as error:  # of many kinds: no connection, no such file, no pickle, no archive, unsafe contents
+    except Exception as error:  # of many kinds: no connection, no such file, no such format
         if weights == DOWNLOAD:
             raise UserError(
                 f"method.perceptual_weights={DOWNLOAD}: VGG19's weights could not be downloaded ({error}): put the "
@@ -136,7 +135,9 @@ def _open(path: Path) -> Mapping[str, Tensor]:
         return load_file(path)
     try:
         tensors: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # whose own message is a page, on how to run what is inside all the same
+    except OSError:
+        raise
+    except Exception as error:  # of many kinds, with messages on how to run what is inside all the same
         raise ValueError("it is damaged, or holds more than tensors") from error
     if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise ValueError("it holds no tensors by name")
