@@ -8,8 +8,10 @@ from torch import nn
 
 from translate.errors import UserError
 from translate.methods.adversary import Adversary
+from translate.methods.augmentation import AdaptiveAugmentation
 from translate.methods.step import Step
 from translate.networks.autoencoder import Autoencoder
+from translate.networks.multiscale import MultiscaleDiscriminator
 from translate.networks.patchgan import PatchGAN
 from translate.objectives.adversarial import hinge, lsgan, wasserstein
 from translate.objectives.energy import began, ebgan
@@ -33,6 +35,13 @@ class Energy(Mean):
         return images.flatten(1)
 
 
+class TwoScales(nn.Module):
+    """Judges an image by its four pixels, and by half of their mean."""
+
+    def forward(self, images):
+        return [images, images.mean((1, 2, 3)) / 2]
+
+
 def grey(*values):
     return (torch.stack([torch.full((1, 2, 2), value) for value in values]),)
 
@@ -41,6 +50,10 @@ def losses_of(adversary, real, fake, *, judge=None, step=0, weight=1.0):
     losses, domains = adversary.discriminator_losses("d", judge or Mean(), real, fake, Step(step), weight=weight)
     assert domains is None
     return {name: loss.item() for name, loss in losses.items()}
+
+
+def multiscale(**settings):
+    return MultiscaleDiscriminator(**{"in_channels": 1, "num_scales": 2, "num_layers": 1, "width": 2} | settings)
 
 
 @pytest.fixture
@@ -84,6 +97,51 @@ def test_instance_noise_falls_to_nothing(plain):
     for step, expected in ((0, 0.2), (50, 0.1), (100, 0.0), (200, 0.0)):
         assert adversary.shown(images, Step(step)).std().item() == pytest.approx(expected, rel=0.05)
     assert plain(instance_noise=0.2).shown(images, Step(10**6)).std().item() == pytest.approx(0.2, rel=0.05)
+
+
+def test_losses_of_several_scales_are_their_mean(plain):
+    losses = losses_of(plain(), grey(0.5, 1.0), grey(0.0, 2.0), judge=TwoScales())
+    of_real = (0.25 / 2, (0.75**2 + 0.5**2) / 2)
+    of_fake = (4 / 2, 1 / 2)
+    assert losses == pytest.approx({"d_real": sum(of_real) / 2, "d_fake": sum(of_fake) / 2})
+    found, domains = plain().generator_losses("g", TwoScales(), grey(0.0, 2.0), Step())
+    assert domains is None
+    assert found["g_adversarial"].item() == pytest.approx((1 + (1 + 0) / 2) / 2)
+    smoothed = losses_of(plain(label_smoothing=0.1), grey(1.0), grey(0.0), judge=TwoScales())
+    assert smoothed["d_real"] == pytest.approx(0.9 * (0 + 0.25) / 2 + 0.1 * (1 + 0.25) / 2)
+
+
+def test_an_image_is_flipped_for_all_scales_or_for_none(plain):
+    for step in range(10):
+        losses = losses_of(plain(label_flipping=0.4), grey(1.0), grey(0.0), judge=TwoScales(), step=step)
+        assert losses["d_real"] in (pytest.approx(0.125), pytest.approx(0.625))  # (0 + 1/4) / 2, (1 + 1/4) / 2
+
+
+def test_the_sign_of_real_images_is_the_mean_of_the_scales():
+    augmentation = AdaptiveAugmentation(interval=1)
+    adversary = Adversary({"d": TwoScales()}, objective=lsgan(), augmentation=augmentation)
+    images = (torch.tensor([0.9, 0.9, 0.9, -0.3]).view(1, 1, 2, 2),)  # minus a half: + + + -, and half of 0.6 is -
+    for step in (1, 2):
+        losses_of(adversary, images, images, judge=TwoScales(), step=step)
+    assert augmentation.real_sign.item() == pytest.approx((0.5 - 1) / 2)
+
+
+def test_a_penalty_is_the_mean_of_what_each_scale_pays_for_what_it_sees():
+    judge, images = multiscale(norm="none"), torch.randn(2, 1, 16, 16)
+    penalty = r1()
+    adversary = Adversary({"d": judge}, objective=lsgan(), gradient_penalty=penalty)
+    paid = losses_of(adversary, (images,), (torch.randn(2, 1, 16, 16),), judge=judge)["d_penalty"]
+    each = [penalty(alone, seen, seen, torch.zeros(2)).item() for alone, seen in judge.looks(images)]
+    assert each[0] != pytest.approx(each[1])
+    assert paid == pytest.approx(sum(each) / 2)
+
+
+def test_nothing_of_several_scales_learns_in_the_generators_turn(plain):
+    judge, images = multiscale(), torch.randn(2, 1, 16, 16, requires_grad=True)
+    losses, _ = plain().generator_losses("g", judge, (images,), Step())
+    losses["g_adversarial"].backward()
+    assert images.grad.abs().sum() > 0
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in judge.parameters())
 
 
 def test_a_lazy_penalty_is_there_in_its_steps_alone():
@@ -138,6 +196,17 @@ def test_the_pulling_away_term_is_the_generators():
             PatchGAN(in_channels=1, num_layers=1, width=2),
             {"objective": hinge(), "gradient_penalty": r1()},
             r"discriminator\.norm=batch does not go with a gradient penalty",
+        ),
+        (
+            multiscale(),
+            {"objective": hinge(), "gradient_penalty": r1()},
+            r"discriminator\.norm=batch does not go with a gradient penalty",
+        ),
+        (multiscale(), {"objective": ebgan()}, r"made for energies .* but MultiscaleDiscriminator gives logits"),
+        (
+            multiscale(norm="none", spectral_norm=True),
+            {"objective": wasserstein(weight_clip=0.01)},
+            r"discriminator\.spectral_norm=true scales again",
         ),
         (
             PATCHGAN,

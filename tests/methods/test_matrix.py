@@ -23,6 +23,7 @@ SMALL = {
     "stargan": ["generator.num_blocks=1"],
     "patchgan": ["discriminator.num_layers=1"],
     "pixel": [],
+    "multiscale": ["discriminator.num_layers=1", "discriminator.num_scales=2"],
     "autoencoder": ["discriminator.num_layers=1", "discriminator.code=2"],
 }
 ENERGIES = ("ebgan", "began")
@@ -106,17 +107,26 @@ def test_what_does_not_go_together_is_refused_by_name(words, message, player):
         ["objective=wasserstein", "gradient_penalty=none", "discriminator.spectral_norm=true"],
         ["stabilizers.label_smoothing=0.1", "stabilizers.label_flipping=0.3", "stabilizers.instance_noise=0.1"],
         ["objective=ebgan", "objective.pulling_away=0.1", "discriminator=autoencoder", "discriminator.code=2"],
+        ["discriminator=multiscale", "discriminator.num_scales=2", "discriminator_augmentation=ada"],
+        ["gradient_penalty=two_sided", "discriminator=multiscale", "discriminator.num_scales=2"],
     ],
     ids=" ".join,
 )
 @pytest.mark.parametrize("method", choices("method"))
 def test_whatever_steadies_a_game_goes_with_any_method(method, words, player):
-    judge = [] if any("autoencoder" in word for word in words) else ["discriminator=patchgan"]
+    judge = [] if any(word.startswith("discriminator=") for word in words) else ["discriminator=patchgan"]
     objective = [] if any(word.startswith("objective=") for word in words) else ["objective=hinge"]
     common = ["generator=stargan", *SMALL["stargan"], "discriminator.num_layers=1", "discriminator.norm=none"]
     losses = play_two_steps(player, f"method={method}", *judge, *objective, *common, *words)
     assert any("penalty" in name for name in losses) == words[0].startswith("gradient_penalty=")
     assert any("pulling_away" in name for name in losses) == ("objective=ebgan" in words)
+
+
+@pytest.mark.parametrize("discriminator", ["patchgan", "pixel", "stargan", "multiscale"])
+def test_features_of_any_discriminator_of_logits_can_be_matched(discriminator, player):
+    words = ["generator=stargan", *SMALL["stargan"], f"discriminator={discriminator}", *DISCRIMINATORS[discriminator]]
+    losses = play_two_steps(player, "method=pix2pix", *words, "method.feature_matching_weight=10")
+    assert losses["generator_features"] > 0
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ from translate.errors import UserError
 from translate.methods.adversary import Adversary, frozen
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.step import Step
+from translate.networks.autoencoder import Autoencoder
+from translate.networks.multiscale import MultiscaleDiscriminator
 from translate.networks.patchgan import PatchGAN
 from translate.networks.unet import UNet
 from translate.objectives.adversarial import nonsaturating, wasserstein
+from translate.objectives.energy import ebgan
 from translate.objectives.penalties import two_sided
 
 PLAIN = partial(Adversary, objective=nonsaturating())
@@ -25,11 +28,8 @@ def small(**settings):
         "source_channels": 2,
         "target_channels": 1,
     } | settings
-    return Pix2Pix(
-        generator=partial(UNet, num_downs=2, width=2),
-        discriminator=partial(PatchGAN, num_layers=1, width=2, norm=settings.pop("norm", "batch")),
-        **settings,
-    )
+    judge = partial(PatchGAN, num_layers=1, width=2, norm=settings.pop("norm", "batch"))
+    return Pix2Pix(generator=partial(UNet, num_downs=2, width=2), **{"discriminator": judge} | settings)
 
 
 def batch(size=8):
@@ -90,6 +90,94 @@ def test_l1_is_weighted():
     expected = 3 * (method.generator(images.source) - images.target).abs().mean()
     turns = list(method.play(images, Step()))
     torch.testing.assert_close(turns[1].losses["generator_l1"], expected)
+
+
+def count_passes(method, step=0):
+    """How often each layer of the discriminator that sees an image is run in a step."""
+    passes = []
+    for layer in method.discriminator.modules():
+        if isinstance(layer, torch.nn.Conv2d) and layer.in_channels == 3:
+            layer.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
+    list(method.play(batch(16), Step(step)))
+    return passes
+
+
+MULTISCALE = partial(MultiscaleDiscriminator, num_scales=2, num_layers=1, width=2, norm="instance")
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_features_are_matched_of_the_source_with_the_target_and_with_the_output(conditional):
+    torch.manual_seed(0)
+    method = small(feature_matching_weight=10.0, discriminator=MULTISCALE, conditional=conditional)
+    images = batch(16)
+    with torch.no_grad():
+        fake = method.generator(images.source)
+        seen = [torch.cat([images.source, each], 1) if conditional else each for each in (images.target, fake)]
+        real_features, fake_features = map(method.discriminator.features, seen)
+    assert len(real_features) == 4
+    each = [(one - other).abs().mean() for one, other in zip(real_features, fake_features, strict=True)]
+    found = list(method.play(images, Step()))[1].losses["generator_features"]
+    torch.testing.assert_close(found, 10 * sum(each) / 4)
+
+
+def test_matched_features_move_the_generator_alone():
+    method = small(feature_matching_weight=1.0)
+    _, turn = method.play(batch(), Step())
+    turn.losses["generator_features"].backward()
+    assert all(parameter.grad is not None for parameter in method.generator.parameters())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in method.discriminator.parameters())
+
+
+def test_the_discriminator_looks_no_oftener_than_needed():
+    assert count_passes(small(norm="instance")) == [True, True]  # real and fake at once; the generator's turn
+    assert count_passes(small(norm="instance", feature_matching_weight=1.0)) == [True, True, False, True]
+    assert count_passes(small(norm="instance", feature_matching_weight=1.0, n_critic=2)) == [True]
+
+
+def test_the_perceptual_loss_is_weighted_and_no_part_of_the_method():
+    method = small(perceptual_weight=3.0, perceptual_weights="unread")
+    layers = torch.nn.Conv2d(3, 1, 1).requires_grad_(False), torch.nn.ReLU()
+    method.perceptual.network = torch.nn.Sequential(*layers)
+    images = batch(16)
+    turns = list(method.play(images, Step()))
+    expected = 3 * method.perceptual(method.generator(images.source), images.target)
+    torch.testing.assert_close(turns[1].losses["generator_perceptual"], expected)
+    assert expected > 0
+    assert list(method.networks) == ["generator", "discriminator"]
+    assert not any("perceptual" in name for name in method.state_dict())
+    assert not any("perceptual" in name for name in method.memories)
+
+
+def test_missing_weights_are_found_before_the_first_move(tmp_path):
+    method = small(perceptual_weight=1.0, perceptual_weights=str(tmp_path / "vgg.pth"), n_critic=5)
+    method.translate(torch.zeros(1, 2, 8, 8))  # which needs none
+    with pytest.raises(UserError, match=r"method\.perceptual_weights=.*vgg\.pth cannot be read"):
+        next(method.play(batch(), Step()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"feature_matching_weight": -1.0}, r"method\.feature_matching_weight=-1\.0 must be at least 0"),
+        ({"perceptual_weight": -1.0}, r"method\.perceptual_weight=-1\.0 must be at least 0"),
+        ({"perceptual_weight": 1.0}, r"needs VGG19's weights: give method\.perceptual_weights=FILE"),
+        (
+            {"perceptual_weight": 1.0, "perceptual_weights": "download", "target_channels": 4},
+            r"3 channels, or 1 as grey, not the 4 of the target",
+        ),
+        (
+            {
+                "feature_matching_weight": 10.0,
+                "discriminator": partial(Autoencoder, num_layers=1, width=2, code=2),
+                "adversary": partial(Adversary, objective=ebgan()),
+            },
+            r"method\.feature_matching_weight=10\.0 .* Autoencoder gives no features: use discriminator=multiscale",
+        ),
+    ],
+)
+def test_losses_without_sense_are_refused_by_name(settings, message):
+    with pytest.raises(UserError, match=message):
+        small(**settings)
 
 
 def test_wasserstein_really_adds_its_penalty():

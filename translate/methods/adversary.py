@@ -1,6 +1,6 @@
 """The adversarial side of a game: what discriminators are shown, and what both players make of their judgement."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -17,6 +17,9 @@ from translate.objectives.penalties import GradientPenalty
 
 Images = tuple[Tensor, ...]
 """Images (B, C_i, H, W) that belong together, and that a discriminator gets to see as one of (B, sum of C_i, H, W)."""
+
+Logits = tuple[Tensor, ...]
+"""Logits or energies of a batch: one tensor for each scale that a discriminator judges at; they differ in size."""
 
 
 class AdversaryFactory(Protocol):
@@ -94,20 +97,26 @@ class Adversary(nn.Module):
         shown_real, shown_fake = self.shown(real, step), self.shown(fake, step)
         (real_logits, domains), (fake_logits, _) = judge_both(discriminator, shown_real, shown_fake)
         if self.augmentation is not None:
-            self.augmentation.watch(real_logits, step)
+            for logits in real_logits:  # of which the mean counts
+                self.augmentation.watch(logits, step)
         of_real = self._labelled(real_logits, self.objective.real, self.objective.fake, step)
         if self.label_smoothing:
-            of_real = (1 - self.label_smoothing) * of_real + self.label_smoothing * self.objective.fake(real_logits)
+            of_real = (1 - self.label_smoothing) * of_real + self.label_smoothing * mean_over(
+                self.objective.fake, real_logits
+            )
         of_fake = self._labelled(fake_logits, self.objective.fake, self.objective.real, step)
         if name in self.balances:
             balance: Any = self.balances[name]
             of_fake = balance.weight.clone() * of_fake  # the update changes it in its place
-            balance.update(step.gather(real_logits).mean(), step.gather(fake_logits).mean())
+            means = [mean_over(lambda each: step.gather(each).mean(), judged) for judged in (real_logits, fake_logits)]
+            balance.update(*means)
         losses = {f"{name}_real": weight * of_real, f"{name}_fake": weight * of_fake}
         penalty = self.gradient_penalty
         if penalty is not None and penalty.applies(step.number):
             draws = step.uniform(len(shown_real)).to(shown_real)
-            losses[f"{name}_penalty"] = weight * penalty(bare(discriminator), shown_real, shown_fake, draws)
+            both = zip(looks(discriminator, shown_real), looks(discriminator, shown_fake), strict=True)
+            paid = [penalty(judge, seen_real, seen_fake, draws) for (judge, seen_real), (_, seen_fake) in both]
+            losses[f"{name}_penalty"] = weight * torch.stack(paid).mean()
         return losses, domains
 
     def generator_losses(
@@ -121,7 +130,7 @@ class Adversary(nn.Module):
         shown = self.shown(fake, step)
         with frozen(discriminator):
             logits, domains = judgement(discriminator(shown))
-            losses = {f"{name}_adversarial": self.objective.generator(logits)}
+            losses = {f"{name}_adversarial": mean_over(self.objective.generator, logits)}
             if self.objective.pulling_away:
                 codes: Tensor = bare(discriminator).encode(shown)  # type: ignore[operator]
                 losses[f"{name}_pulling_away"] = self.objective.pulling_away * pulling_away_term(codes)
@@ -164,16 +173,16 @@ class Adversary(nn.Module):
         return signals
 
     def _labelled(
-        self, logits: Tensor, loss: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], step: Step
+        self, logits: Logits, loss: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], step: Step
     ) -> Tensor:
         """The mean loss of logits, some images of which are told to be what they are not."""
         if not self.label_flipping:
-            return loss(logits)
-        is_flipped = (step.uniform(len(logits)) < self.label_flipping).to(logits.device)
-        share = is_flipped.to(logits.dtype).mean()
+            return mean_over(loss, logits)
+        is_flipped = (step.uniform(len(logits[0])) < self.label_flipping).to(logits[0].device)
+        share = is_flipped.to(logits[0].dtype).mean()
         # The mean of no image is not a number, and must not reach the sum.
-        kept = loss(logits[~is_flipped]) if bool((~is_flipped).any()) else 0.0
-        flipped = other(logits[is_flipped]) if bool(is_flipped.any()) else 0.0
+        kept = mean_over(loss, [each[~is_flipped] for each in logits]) if bool((~is_flipped).any()) else 0.0
+        flipped = mean_over(other, [each[is_flipped] for each in logits]) if bool(is_flipped.any()) else 0.0
         return (1 - share) * kept + share * flipped
 
 
@@ -216,8 +225,22 @@ def has_batch_norm(network: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
-Judgement = tuple[Tensor, Tensor | None]
-"""Logits or energies, and domain logits from a discriminator that gives some."""
+Judgement = tuple[Logits, Tensor | None]
+"""Logits, and domain logits from a discriminator that gives some."""
+
+
+def mean_over(loss: Callable[[Tensor], Tensor], logits: Sequence[Tensor]) -> Tensor:
+    """The mean over the scales of a loss of logits.
+
+    Wang et al. 2018 sum over them (equation 2); the mean keeps the meaning of all weights.
+    """
+    return torch.stack([loss(each) for each in logits]).mean()
+
+
+def looks(discriminator: nn.Module, images: Tensor) -> list[tuple[nn.Module, Tensor]]:
+    """What judges images, without wrappers, with what it sees of them; several where there are several scales."""
+    judge: Any = bare(discriminator)
+    return judge.looks(images) if hasattr(judge, "looks") else [(judge, images)]
 
 
 def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Judgement, Judgement]:
@@ -228,15 +251,17 @@ def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Ju
     if has_batch_norm(discriminator):
         return judgement(discriminator(real)), judgement(discriminator(fake))
     logits, domains = judgement(discriminator(torch.cat([real, fake])))
-    count = len(real)
-    if domains is None:
-        return (logits[:count], None), (logits[count:], None)
-    return (logits[:count], domains[:count]), (logits[count:], domains[count:])
+    of_real, of_fake = (
+        (tuple(each[part] for each in logits), None if domains is None else domains[part])
+        for part in (slice(len(real)), slice(len(real), None))
+    )
+    return of_real, of_fake
 
 
 def judgement(judged: Any) -> Judgement:
     """A discriminator's output as a pair."""
-    return (judged, None) if isinstance(judged, Tensor) else tuple(judged)
+    logits, domains = judged if isinstance(judged, tuple) else (judged, None)
+    return (logits,) if isinstance(logits, Tensor) else tuple(logits), domains
 
 
 @contextmanager

@@ -47,9 +47,11 @@ class GeneratorFactory(Protocol):
 class DiscriminatorFactory(Protocol):
     """Makes a discriminator once its channels are known, and the number of domains that it is to tell apart.
 
-    The discriminator gives logits; with domains the pair of those and (B, num_domains) domain logits. It may have
-    attributes `min_size`, as a generator; `image_size`, if it takes square images of that size alone; and
-    `logit_layers`, the layers from an image to its logits, which make a gradient penalty faster.
+    The discriminator gives logits, or a list of those of several scales; with domains the pair of those and
+    (B, num_domains) domain logits. It may have attributes `min_size`, as a generator; `image_size`, if it takes square
+    images of that size alone; `logit_layers`, the layers from an image to its logits, which make a gradient penalty
+    faster; `looks(images)`, if it is of several scales, which gives each with what it sees; and `features(images)`, the
+    maps that its layers make of images, for feature matching.
     """
 
     def __call__(self, *, in_channels: int, num_domains: int = 0) -> nn.Module: ...

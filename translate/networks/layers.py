@@ -117,6 +117,16 @@ def discriminator_stages(layers: nn.Sequential, domain_head: nn.Module | None) -
     return stages if domain_head is None else stages | {"domain_head": [domain_head]}
 
 
+def stage_features(layers: nn.Sequential, images: Tensor) -> list[Tensor]:
+    """What every stage of a discriminator makes of images, but the last, which gives the logits."""
+    features = []
+    for group in _by_convolution(layers)[:-1]:
+        for layer in group:
+            images = layer(images)
+        features.append(images)
+    return features
+
+
 def _by_convolution(layers: nn.Sequential) -> list[list[nn.Module]]:
     """Groups of layers, each from one with a convolution in it up to the next."""
     groups: list[list[nn.Module]] = []

@@ -20,6 +20,7 @@ from translate.networks.layers import (
     needs_bias,
     norm_layer,
     normalize_spectrally,
+    stage_features,
 )
 
 
@@ -78,6 +79,10 @@ class PatchGAN(nn.Module):
         """Its layers by stage: `layer_1`, ..., the last of which gives the logits, and `domain_head`."""
         return discriminator_stages(self.model, self.domain_head)
 
+    def features(self, images: Float[Tensor, "batch in_channels height width"]) -> list[Tensor]:
+        """What every stage but the last makes of images."""
+        return stage_features(self.model, images)
+
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> PatchLogits | tuple[PatchLogits, DomainLogits]:
@@ -135,6 +140,10 @@ class PixelDiscriminator(nn.Module):
     def stages(self) -> dict[str, list[nn.Module]]:
         """Its layers by stage: `layer_1`, ..., the last of which gives the logits, and `domain_head`."""
         return discriminator_stages(self.net, self.domain_head)
+
+    def features(self, images: Float[Tensor, "batch in_channels height width"]) -> list[Tensor]:
+        """What every stage but the last makes of images."""
+        return stage_features(self.net, images)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -18,6 +18,7 @@ from translate.networks.layers import (
     discriminator_stages,
     generator_stages,
     normalize_spectrally,
+    stage_features,
 )
 
 
@@ -142,6 +143,10 @@ class StarGANDiscriminator(nn.Module):
     def stages(self) -> dict[str, list[nn.Module]]:
         """Its layers by stage: `layer_1`, ..., the last of which gives the logits, and `domain_head`."""
         return discriminator_stages(self.logit_layers, self.conv2)
+
+    def features(self, images: Float[Tensor, "batch in_channels height width"]) -> list[Tensor]:
+        """What every stage but the last makes of images."""
+        return stage_features(self.logit_layers, images)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -148,7 +148,7 @@ def check_size(settings: Settings, method: Method) -> None:
     if size < smallest:
         raise UserError(
             f"image_size={size} is too small for the networks, which need {smallest}: use a larger image_size, "
-            "fewer discriminator.num_layers, or discriminator=pixel"
+            "fewer discriminator.num_layers (or discriminator.num_scales), or discriminator=pixel"
         )
 
 

@@ -37,6 +37,7 @@ MAY_CHANGE = frozenset(
         "wandb.name",
         "data.workers",
         "data.cache_gib",
+        "method.perceptual_weights",
     }
 )
 """Settings that a run may continue with other values of; any other makes it another run."""
