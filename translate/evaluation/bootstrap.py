@@ -34,7 +34,7 @@ def draw_counts(count: int) -> np.ndarray:
 def resampled_means(rows: Sequence[Scored]) -> dict[str, np.ndarray]:
     """The mean of every metric in each resample of the images: (1000,) each.
 
-    A resample in which a group has no image with a metric leaves out that group.
+    A resample in which a group has no image with a metric leaves out that group; NaN if no group has one.
     """
     names = {name: place for place, name in enumerate(dict.fromkeys(row.name for row in rows))}
     counts = draw_counts(len(names))
@@ -49,11 +49,12 @@ def resampled_means(rows: Sequence[Scored]) -> dict[str, np.ndarray]:
                 of_groups.append(drawn @ np.array([row.values[metric] for row in own]) / drawn.sum(1))
         grouped = np.array(of_groups)
         known = ~np.isnan(grouped)
-        means[metric] = np.where(known, grouped, 0).sum(0) / np.maximum(known.sum(0), 1)
+        with np.errstate(invalid="ignore"):
+            means[metric] = np.where(known, grouped, 0).sum(0) / known.sum(0)
     return means
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
     """The middle 95 % of resampled values."""
-    low, high = np.percentile(values, [2.5, 97.5])
+    low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from translate.errors import UserError
 from translate.evaluation.distances import Distances, RandomFilters
-from translate.evaluation.metrics import MS_SSIM_ABOVE, quantize
+from translate.evaluation.metrics import LEAST_MS_SSIM, quantize
 from translate.evaluation.pretrained import (
     ALEXNET,
     INCEPTION,
@@ -81,8 +81,8 @@ def choose_measures(side: Side, size: int, options: Options, device: torch.devic
             RandomFilters(channels=side.channels).to(device), ("feature_distance", "kernel_distance"), relative=True
         )
     ]
-    if has_answers and size <= MS_SSIM_ABOVE:
-        notes.append(f"ms_ssim needs images of more than {MS_SSIM_ABOVE} pixels; these have {size}")
+    if has_answers and size < LEAST_MS_SSIM:
+        notes.append(f"ms_ssim needs images of {LEAST_MS_SSIM} pixels or more; these have {size}")
     if side.channels not in (1, 3):
         notes.append(f"lpips, fid and kid are for grey and coloured images; these have {side.channels} channels")
         return Measures(side, None, tuple(distances), tuple(notes))

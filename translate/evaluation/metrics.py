@@ -14,8 +14,8 @@ from translate.files import write_text
 from translate.pixels import Side
 
 SSIM_WINDOW = 11
-MS_SSIM_ABOVE = 160
-"""Pixels per side: the coarsest of its five scales must be larger than its window."""
+LEAST_MS_SSIM = 176
+"""Pixels per side: the coarsest of its five scales, a 16th, must hold its window of 11."""
 BETTER_WHEN_HIGHER = ("psnr", "ssim", "ms_ssim", "recognized", "pixel_accuracy", "class_accuracy", "mean_iou")
 
 
@@ -51,7 +51,7 @@ def compare(
     """
     outputs, targets = quantize(outputs, side), quantize(targets, side)
     metrics = paired_metrics(outputs, targets)
-    if min(outputs.shape[2:]) > MS_SSIM_ABOVE:
+    if min(outputs.shape[2:]) >= LEAST_MS_SSIM:
         from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
 
         metrics["ms_ssim"] = torch.as_tensor(ms_ssim(outputs, targets, data_range=1.0, reduction="none"))

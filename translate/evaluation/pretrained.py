@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from translate.errors import UserError
 
 ALEXNET = "alexnet-owt-7be5be79.pth"
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
@@ -20,16 +23,23 @@ def find_weights(name: str, folder: Path | None) -> Path | None:
 
 
 def load_lpips(path: Path, device: torch.device) -> Perceptual:
-    """LPIPS (Zhang et al. 2018) on AlexNet, whose ImageNet weights lie at `path`: two batches in [0, 1] to (B,)."""
+    """LPIPS (Zhang et al. 2018) on AlexNet, whose ImageNet weights lie at `path`: two batches in [0, 1] to (B,).
+
+    Raises:
+        UserError: the file is damaged, or holds something else.
+    """
     # torchmetrics' public class would download these weights if they lie elsewhere.
     from torchmetrics.functional.image.lpips import _NoTrainLpips
 
     network = _NoTrainLpips(net="alex", pnet_rand=True)
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    for part in network.net.children():
-        for place, layer in part.named_children():
-            if isinstance(layer, nn.Conv2d):
-                layer.load_state_dict({name: weights[f"features.{place}.{name}"] for name in ("weight", "bias")})
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        for part in network.net.children():
+            for place, layer in part.named_children():
+                if isinstance(layer, nn.Conv2d):
+                    layer.load_state_dict({name: weights[f"features.{place}.{name}"] for name in ("weight", "bias")})
+    except (RuntimeError, KeyError, EOFError, UnpicklingError) as error:
+        raise UserError(f"{path} holds no weights of AlexNet: remove it, or get it anew ({error})") from error
     network.to(device)
 
     @torch.inference_mode()
