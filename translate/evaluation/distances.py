@@ -1,5 +1,6 @@
 """How far two sets of images lie apart when nobody knows which belongs to which: distances between their features."""
 
+import math
 from typing import Literal
 
 import torch
@@ -103,7 +104,7 @@ def _root(centred: Tensor) -> Tensor:
     """A matrix R of few rows with R'R the covariance of centred features."""
     count, features = centred.shape
     root: Tensor = torch.linalg.qr(centred, mode="r").R if count > features else centred
-    return root / (count - 1) ** 0.5
+    return root / math.sqrt(count - 1)
 
 
 class Distances:

@@ -75,5 +75,4 @@ def _cell(image: Tensor) -> np.ndarray:
     shown = shown.repeat(times, 0).repeat(times, 1)
     if longest > SIDE:
         shown = resize_image(shown, *(max(1, round(length * SIDE / longest)) for length in shown.shape[:2]))
-    down, right = (SIDE - length for length in shown.shape[:2])
-    return np.pad(shown, ((2, down + 2), (2, right + 2), (0, 0)), constant_values=255)
+    return np.pad(shown, ((2, 2), (2, 2), (0, 0)), constant_values=255)

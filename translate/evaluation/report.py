@@ -18,7 +18,7 @@ from translate.evaluation.domains import DomainEvaluation, evaluate_domains
 from translate.evaluation.extremes import write_extremes
 from translate.evaluation.measures import Options
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER
-from translate.evaluation.pairs import MODEL, REAL, PairEvaluation, evaluate_pairs, evaluate_unpaired
+from translate.evaluation.pairs import MODEL, REAL, UNCHANGED, PairEvaluation, evaluate_pairs, evaluate_unpaired
 from translate.evaluation.split import Bar, choose_kind
 from translate.files import write_text
 
@@ -145,14 +145,11 @@ def print_sides(evaluation: PairEvaluation) -> None:
     title = f"{len(evaluation.rows)} {what} of the {evaluation.split} split"
     means = means_of(evaluation)
     if means:
-        table = Table("", *means, title=title)
-        table.add_row(MODEL, *(f"{value:.4f}" for value, _ in means.values()))
-        table.add_row("95 % interval", *(f"{low:.4f} to {high:.4f}" for _, (low, high) in means.values()))
-        if evaluation.identity:
-            unchanged = evaluation.identity
-            table.add_row(
-                "input unchanged", *(f"{unchanged[name]:.4f}" if name in unchanged else "-" for name in means)
-            )
+        unchanged = evaluation.identity or {}
+        table = Table("", MODEL, "95 % interval", UNCHANGED, title=title)
+        for name, (value, (low, high)) in means.items():
+            beside = f"{unchanged[name]:.4f}" if name in unchanged else "-"
+            table.add_row(name, f"{value:.4f}", f"{low:.4f} to {high:.4f}", beside)
         Console().print(table)
     print_sets(evaluation.sets, f"distance from the {REAL} images of the target side" if means else title)
 
@@ -211,9 +208,13 @@ def print_comparison(reports: Sequence[Report]) -> None:
     means = [means_of(report.evaluation) for report in reports]
     names = list(dict.fromkeys(name for row in means for name in row))
     if names:
-        table = Table("", *names, title="mean and its 95 % interval")
-        for report, row in zip(reports, means, strict=True):
-            table.add_row(escape(report.checkpoint), *(_cell(row.get(name)) for name in names))
+        table = Table("", "checkpoint", "mean", "95 % interval")
+        for name in names:
+            measured = [(report, row[name]) for report, row in zip(reports, means, strict=True) if name in row]
+            for place, (report, (value, (low, high))) in enumerate(measured):
+                limits = f"{low:.4f} to {high:.4f}"
+                table.add_row("" if place else name, escape(report.checkpoint), f"{value:.4f}", limits)
+            table.add_section()
         Console().print(table)
     overall = {report.checkpoint: pooled(report.evaluation) for report in reports}
     print_sets({name: row for name, row in overall.items() if row}, "distance from the real images")
@@ -265,10 +266,3 @@ def pooled(evaluation: Evaluation) -> Mapping[str, float]:
     rows = list(evaluation.sets.values())
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if not name.endswith("_error")]
     return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
-
-
-def _cell(mean: tuple[float, tuple[float, float]] | None) -> str:
-    if mean is None:
-        return "-"
-    value, (low, high) = mean
-    return f"{value:.4f}\n{low:.4f} to {high:.4f}"
