@@ -32,14 +32,11 @@ def load_lpips(path: Path, device: torch.device) -> Perceptual:
     from torchmetrics.functional.image.lpips import _NoTrainLpips
 
     network = _NoTrainLpips(net="alex", pnet_rand=True)
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        for part in network.net.children():
-            for place, layer in part.named_children():
-                if isinstance(layer, nn.Conv2d):
-                    layer.load_state_dict({name: weights[f"features.{place}.{name}"] for name in ("weight", "bias")})
-    except (RuntimeError, KeyError, EOFError, UnpicklingError) as error:
-        raise UserError(f"{path} holds no weights of AlexNet: remove it, or get it anew ({error})") from error
+    weights = _read(path, "AlexNet")
+    for part in network.net.children():
+        for place, layer in part.named_children():
+            if isinstance(layer, nn.Conv2d):
+                layer.load_state_dict({name: weights[f"features.{place}.{name}"] for name in ("weight", "bias")})
     network.to(device)
 
     @torch.inference_mode()
@@ -52,18 +49,32 @@ def load_lpips(path: Path, device: torch.device) -> Perceptual:
 
 class Inception(nn.Module):
     """The 2048 features that FID and KID are defined on: the Inception network of 2015, images resized to 299 pixels
-    with antialiasing."""
+    with antialiasing.
+
+    Raises:
+        UserError: the file `path` is damaged, or holds something else than tensors.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         from torchmetrics.image.fid import NoTrainInceptionV3
 
+        _read(path, "Inception")  # torch-fidelity would run what a file says
         self.network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 2048"]:
         """Images in [0, 1], rounded to 8 bits."""
         features: Tensor = self.network(as_color(images).mul(255).round().byte())
         return features
+
+
+def _read(path: Path, network: str) -> dict[str, Tensor]:
+    """The tensors in a file."""
+    try:
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise UserError(f"{path} holds no weights of {network}: remove it, or get it anew ({error})") from error
+    return weights
 
 
 def as_color(images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 3 height width"]:

@@ -208,7 +208,8 @@ def print_comparison(reports: Sequence[Report]) -> None:
     means = [means_of(report.evaluation) for report in reports]
     names = list(dict.fromkeys(name for row in means for name in row))
     if names:
-        table = Table("", "checkpoint", "mean", "95 % interval")
+        splits = " and ".join(dict.fromkeys(report.evaluation.split for report in reports))
+        table = Table("", "checkpoint", "mean", "95 % interval", title=f"means on the {splits} split")
         for name in names:
             measured = [(report, row[name]) for report, row in zip(reports, means, strict=True) if name in row]
             for place, (report, (value, (low, high))) in enumerate(measured):
@@ -220,8 +221,8 @@ def print_comparison(reports: Sequence[Report]) -> None:
     print_sets({name: row for name, row in overall.items() if row}, "distance from the real images")
     difference = paired_difference(reports)
     if difference:
+        console.print(f"{reports[1].checkpoint} minus {reports[0].checkpoint}, on the same images:")
         table = Table("", "difference", "95 % interval", "")
-        table.title = f"{reports[1].checkpoint} minus {reports[0].checkpoint}, on the same images"
         for name, (value, (low, high)) in difference.items():
             table.add_row(name, f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}", verdict(name, low, high))
         Console().print(table)
