@@ -28,11 +28,11 @@ def load_lpips(path: Path, device: torch.device) -> Perceptual:
     Raises:
         UserError: the file is damaged, or holds something else.
     """
+    weights = _read(path, "AlexNet")
     # torchmetrics' public class would download these weights if they lie elsewhere.
     from torchmetrics.functional.image.lpips import _NoTrainLpips
 
     network = _NoTrainLpips(net="alex", pnet_rand=True)
-    weights = _read(path, "AlexNet")
     for part in network.net.children():
         for place, layer in part.named_children():
             if isinstance(layer, nn.Conv2d):
