@@ -34,7 +34,9 @@ MAY_IMPORT = {
         *("errors", "files", "domains", "memory", "pixels", "picture", "methods", "model", "model_folder", "networks"),
         *("__init__", "data", "opening"),
     },
-    "evaluation": {"errors", "files", "batch", "domains", "pixels", "build", "objectives", "data", "conversion"},
+    "evaluation": {
+        *("errors", "files", "batch", "domains", "picture", "pixels", "build", "objectives", "data", "conversion"),
+    },
     "config": {"errors", "build", "training"},
     "cli": {
         *("errors", "build", "config", "signals", "model", "model_folder", "data", "training", "conversion"),

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from translate.conversion.torch_engine import TorchEngine
     from translate.data.check import Inspection
     from translate.data.source import DataSource
-    from translate.evaluation.domains import DomainEvaluation
-    from translate.evaluation.pairs import PairEvaluation
     from translate.training.settings import Settings
 
 Item = TypeVar("Item")
@@ -286,7 +284,11 @@ def convert(
 @app.command(context_settings={"ignore_unknown_options": True})
 def evaluate(
     checkpoint: Annotated[
-        Path, typer.Argument(help="a run folder, a model folder, or another project's weights (.pth, .ckpt)")
+        str,
+        typer.Argument(
+            help="a run folder, a model folder, or another project's weights (.pth, .ckpt); several are compared, also "
+            "as from=[A,B]"
+        ),
     ],
     words: Words = None,
     split: Annotated[
@@ -298,35 +300,56 @@ def evaluate(
     classifier_steps: Annotated[
         int, typer.Option(help="most steps of training the classifier that judges domains", min=1)
     ] = 1000,
+    palette: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="FILE|N",
+            help="the colours of label maps: a text file with one per line, or the N commonest of the training images; "
+            "default: all colours of sides that data.labels names, if they are few",
+        ),
+    ] = None,
+    weights: Annotated[
+        Optional[Path],
+        typer.Option(help="folder of the weights for lpips, fid and kid; default: where torch keeps downloads"),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="print the results in JSON to the standard output, and nothing else there")
+    ] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     config_dir: ConfigDir = None,
 ) -> None:
-    """Measure a model: L1, PSNR, SSIM on pairs; for domains, whether a classifier sees what was asked for."""
-    from translate.conversion.torch_engine import load_torch_engine
-    from translate.evaluation.domains import evaluate_domains
-    from translate.evaluation.pairs import evaluate_pairs
+    """Measure models: beside true answers, by distances between sets of images, by a classifier of domains.
 
-    engine = load_torch_engine(
-        checkpoint,
-        accelerator=accelerator,
-        direction=direction,  # type: ignore[arg-type]
-        trusted=trust(config_dir),
-    )
-    settings = evaluation_settings(engine, checkpoint, words or [], config_dir)
-    engine.use_settings(settings)
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.with_name(f"{checkpoint.stem}_evaluation")
-    folder.mkdir(exist_ok=True)
-    if engine.model.domains is None:
-        pairs = evaluate_pairs(engine, settings, split, bar=progress_bar)
-        path = folder / f"evaluation_{pairs.split}{f'_{direction}' * engine.is_reversed}.csv"
-        pairs.write_csv(path)
-        print_pairs(pairs)
-    else:
-        domains = evaluate_domains(engine, settings, folder, split, classifier_steps=classifier_steps, bar=progress_bar)
-        path = folder / f"evaluation_{domains.split}.csv"
-        domains.write_csv(path)
-        print_domains(domains)
-    typer.echo(f"per image: {path}")
+    Several models are compared. Tables of every image, and pictures of the best and the worst, go to each checkpoint.
+    """
+    from translate.conversion.torch_engine import load_torch_engine
+    from translate.evaluation.measures import Options
+    from translate.evaluation.report import evaluate_model, print_reports
+    from translate.evaluation.split import no_bar
+
+    checkpoints, settings_words = split_checkpoints([checkpoint, *(words or [])])
+    reports = []
+    for path in checkpoints:
+        engine = load_torch_engine(
+            path,
+            accelerator=accelerator,
+            direction=direction,  # type: ignore[arg-type]
+            trusted=trust(config_dir),
+        )
+        settings = evaluation_settings(engine, path, settings_words, config_dir)
+        engine.use_settings(settings)
+        reports.append(
+            evaluate_model(
+                path,
+                engine,
+                settings,
+                split,
+                classifier_steps=classifier_steps,
+                options=Options(weights=weights, palette=palette),
+                bar=no_bar if json else progress_bar,
+            )
+        )
+    print_reports(reports, as_json=json)
 
 
 @app.command("import")
@@ -645,6 +668,29 @@ def print_estimate(settings: "Settings", data: "DataSource", allowed: tuple[str,
         console.print(line)
 
 
+def split_checkpoints(words: list[str]) -> tuple[list[Path], list[str]]:
+    """The checkpoints among the words of `translate evaluate`, from=[A,B] or on their own, and the settings.
+
+    A word with = is a setting, unless it stands first or is a folder or file, such as runs/lr=0.1.
+
+    Raises:
+        UserError: from= names nothing.
+    """
+    checkpoints: list[str] = []
+    settings = []
+    for place, word in enumerate(words):
+        if word.startswith("from="):
+            named = [name.strip() for name in word.removeprefix("from=").strip("[]").split(",")]
+            if not all(named):
+                raise UserError(f"{word} names no checkpoint: from=[runs/one,runs/other]")
+            checkpoints += named
+        elif place == 0 or "=" not in word or (Path(word).exists() and not word.startswith("data")):
+            checkpoints.append(word)
+        else:
+            settings.append(word)
+    return [Path(name) for name in dict.fromkeys(checkpoints)], settings
+
+
 def evaluation_settings(
     engine: "TorchEngine", checkpoint: Path, words: list[str], config_dir: Path | None
 ) -> dict[str, Any]:
@@ -678,44 +724,6 @@ def evaluation_settings(
             "use --direction to choose the way to translate"
         )
     return tree
-
-
-def print_pairs(evaluation: "PairEvaluation") -> None:
-    """Mean metrics on pairs."""
-    table = Table("", *evaluation.mean, title=f"{len(evaluation.rows)} pairs of the {evaluation.split} split")
-    table.add_row("model", *(f"{value:.4f}" for value in evaluation.mean.values()))
-    if evaluation.identity:
-        table.add_row("input unchanged", *(f"{value:.4f}" for value in evaluation.identity.values()))
-    Console().print(table)
-
-
-def print_domains(evaluation: "DomainEvaluation") -> None:
-    """A row per domain and their mean, and what judged them."""
-    from rich.markup import escape
-
-    shares = ["recognized", "real"]
-    metrics = [name for name in evaluation.mean if name not in shares]
-    rows = [(escape(request), row) for request, row in evaluation.table.items()]
-    table = Table("domain", "translations", "recognized", "real images recognized")
-    table.title = f"translations of the {evaluation.split} split"
-    for name, row in [*rows, ("mean", evaluation.mean)]:
-        cells = [f"{row[share]:.1%}" if share in row else "-" for share in shares]
-        table.add_row(name, f"{row['translations']:.0f}" if "translations" in row else "", *cells)
-    Console().print(table)
-    if metrics:
-        table = Table("domain", *metrics, title="beside the true images; input: returned unchanged")
-        for name, row in [*rows, ("mean", evaluation.mean)]:
-            table.add_row(name, *(f"{row[metric]:.4f}" if metric in row else "-" for metric in metrics))
-        Console().print(table)
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    console.print(
-        f"Recognized by a ResNet-18 trained for {evaluation.classifier_steps} steps on the training images, which saw "
-        "neither the model nor its translations."
-    )
-    if evaluation.unseen:
-        console.print(f"Not measured, since no training image here shows them: {', '.join(evaluation.unseen)}.")
-    if evaluation.mean.get("real", 1) < 0.9:
-        console.print("It is often wrong on real images too, so that what it says of translations means little.")
 
 
 def progress_bar(what: str) -> Callable[[Iterable[Item], int], Iterable[Item]]:

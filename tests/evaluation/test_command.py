@@ -1,5 +1,7 @@
 """`translate evaluate` of models of every method, on the command line."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from translate.data.image import write_image
+from translate.data.image import read_image, write_image
 
 SIZE = 16
 SHARED = [f"image_size={SIZE}", "batch_size=2", "steps=1", "epochs=null", "data.workers=0", "accelerator=cpu"]
@@ -53,15 +55,43 @@ def cyclegan(command: Command, tmp_path: Path, sides: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_unpaired_data_is_refused_and_pairs_can_be_named(command: Command, cyclegan: Path, sides: Path) -> None:
-    refused = command("evaluate", cyclegan)
-    assert refused.code == 2
-    assert "needs true answers" in refused.err
-    assert "translate evaluate CHECKPOINT data=paired data.root=FOLDER" in refused.err
+def test_unpaired_data_is_measured_by_cycles_and_sets_and_pairs_can_be_named(
+    command: Command, cyclegan: Path, sides: Path
+) -> None:
+    ran = command("evaluate", cyclegan, "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert list(told["metrics"]) == ["cycle_source", "cycle_target"]
+    assert set(told["distances"]) == {"model", "input unchanged", "other real images"}
+    lines = (cyclegan / "evaluation_test.csv").read_text().splitlines()
+    assert lines[0] == "name,cycle_source,cycle_target"
+    assert [line.split(",")[0] for line in lines[1:]] == ["A/0", "A/1", "B/0", "B/1"]
     ran = command("evaluate", cyclegan, "data=paired", f"data.root={sides}")
     assert ran.code == 0, ran.err
     assert "2 pairs of the test split" in ran.out
-    assert (cyclegan / "evaluation_test.csv").read_text().startswith("name,l1,psnr,ssim\n0,")
+    assert (cyclegan / "evaluation_test.csv").read_text().startswith("name,l1,psnr,ssim,cycle_source,cycle_target\n0,")
+    picture = read_image(cyclegan / "evaluation_test.png")
+    assert picture.shape == (22 + 22 + 22 + 164, 2 * (3 * 164 + 12), 3)  # one best and one worst, three images each
+
+
+def test_models_are_compared_on_the_same_images(command: Command, cyclegan: Path, sides: Path, tmp_path: Path) -> None:
+    other = tmp_path / "lr=1"  # a folder, not a setting
+    shutil.copytree(cyclegan, other)
+    pairs = ["data=paired", f"data.root={sides}"]
+    ran = command("evaluate", cyclegan, other, *pairs)
+    assert ran.code == 0, ran.err
+    assert "95 % interval" in ran.out
+    assert "on the same images" in ran.out
+    assert "could be chance" in ran.out
+    ran = command("evaluate", f"from=[{cyclegan},{other}]", *pairs, "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert [model["checkpoint"] for model in told["models"]] == [str(cyclegan), str(other)]
+    assert told["difference"]["l1"] == {"value": 0, "low": 0, "high": 0}
+    assert told["models"][0] == json.loads((cyclegan / "evaluation_test.json").read_text())
+    refused = command("evaluate", "from=[]", *pairs)
+    assert refused.code == 2
+    assert "from=[] names no checkpoint" in refused.err
 
 
 def test_translating_back_has_a_table_of_its_own(command: Command, cyclegan: Path, sides: Path) -> None:
@@ -120,4 +150,4 @@ def test_domains_have_a_row_each(command: Command, tmp_path: Path, sides: Path) 
         ["A/0", "B"],
         ["A/1", "B"],
     ]
-    assert lines[0] == "name,domain,recognized,l1,psnr,ssim"
+    assert lines[0] == "name,domain,recognized,l1,psnr,ssim,reconstruction"

@@ -166,7 +166,7 @@ def test_the_table_has_a_line_per_translation(tmp_path: Path, colors: dict[str, 
     with (tmp_path / "table.csv").open(newline="") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert len(rows) == 20
-    assert list(rows["blue/0"]) == ["name", "domain", "recognized", "l1", "psnr", "ssim"]
+    assert list(rows["blue/0"]) == ["name", "domain", "recognized", "l1", "psnr", "ssim", "reconstruction"]
     assert rows["blue/0"]["domain"] == "red"
     assert rows["red/0"]["domain"] == "blue"
     assert rows["red/0"]["recognized"] == "1"

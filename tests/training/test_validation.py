@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from translate.batch import Labeled, Unpaired
 from translate.data.source import Items
+from translate.evaluation.distances import RandomFilters, kernel_distance, standardize
 from translate.methods.method import Method, Turn
 from translate.pixels import Side, normalize
 from translate.training.log import read_metrics
-from translate.training.validation import CYCLE, PAIRED, RECONSTRUCTION, Validation
+from translate.training.validation import CYCLE, KERNEL, PAIRED, RECONSTRUCTION, Validation
 
 GREY = Side(1, "uint8", 0, 255)
 SIDES = (GREY, GREY)
@@ -115,6 +116,32 @@ def test_translations_are_compared_with_the_true_answers(fabric: Fabric) -> None
 def test_a_cycle_is_compared_with_its_begin(fabric: Fabric) -> None:
     found = measure(validation(Grey(3), *CYCLE), fabric)
     assert found == {name: pytest.approx(2 / 255, rel=1e-5) for name in CYCLE}
+
+
+def test_sets_are_compared_image_by_image_and_each_image_once(fabric: Fabric) -> None:
+    class Few(Grey):
+        """The target side has 5 images, which start over."""
+
+        counts = (20, 5)
+
+        def __getitem__(self, position: tuple[int, int]) -> Unpaired:
+            _, index = position
+            return Unpaired(super().__getitem__(position).source, super().__getitem__((0, index % 5)).target)
+
+    found = measure(validation(Few(20), *CYCLE, *KERNEL), fabric)
+    filters = RandomFilters(channels=1)
+
+    def features(*values: int) -> Tensor:
+        return filters(torch.stack([torch.full((1, 12, 12), value / 255) for value in values]))
+
+    def distance(made: Tensor, real: Tensor) -> float:
+        return kernel_distance(standardize(made, real), standardize(real, real))
+
+    source, target = range(0, 200, 10), range(5, 55, 10)
+    there = distance(features(*(value + 3 for value in source)), features(*target))
+    back = distance(features(*(value - 1 for value in target)), features(*source))
+    assert found["kernel_distance"] == pytest.approx(there, rel=1e-3)
+    assert found["kernel_distance_back"] == pytest.approx(back, rel=1e-3)
 
 
 def test_a_reconstruction_goes_by_the_labels(fabric: Fabric) -> None:
@@ -241,7 +268,7 @@ def test_patience_ends_a_run_for_good_unless_more_steps_are_asked_for(train, tmp
 
 @pytest.mark.parametrize(
     ("method", "names"),
-    [("pix2pix", [*PAIRED]), ("cyclegan", [*CYCLE]), ("stargan", [RECONSTRUCTION])],
+    [("pix2pix", [*PAIRED]), ("cyclegan", [*CYCLE, *KERNEL]), ("stargan", [RECONSTRUCTION])],
 )
 def test_every_method_is_measured(command, tiny_for, tmp_path: Path, method: str, names: list[str]) -> None:
     done = command("train", *tiny_for(method), "steps=2", "data.validation_fraction=0.3")
@@ -258,7 +285,7 @@ def test_pairs_that_are_trained_on_as_if_they_were_none_are_true_answers(command
     done = command("train", *words, "data=paired", f"data.root={pairs}", "data.workers=0", "steps=1")
     assert done.code == 0, done.err
     (row,) = rows(tmp_path / "run")
-    assert list(row["metrics"]) == [*PAIRED, *CYCLE]
+    assert list(row["metrics"]) == [*PAIRED, *CYCLE, *KERNEL]
 
 
 @pytest.mark.parametrize(
@@ -269,6 +296,11 @@ def test_pairs_that_are_trained_on_as_if_they_were_none_are_true_answers(command
         ("pix2pix", ["validation.patience=0"], "validation.patience=0 must be at least 1"),
         ("pix2pix", ["validation.metric=fid"], "validation.metric='fid' is not one of l1, psnr, ssim"),
         ("cyclegan", ["validation.metric=l1"], "validation.metric='l1' is not one of cycle_source, cycle_target"),
+        (
+            "cyclegan",
+            ["validation.metric=kernel_distance", "validation.images=1", "data.validation_fraction=0.3"],
+            "validation.metric=kernel_distance needs at least 2 images of each side",
+        ),
         ("cyclegan", ["validation.patience=3"], "needs validation.metric, one of cycle_source, cycle_target"),
         (
             "pix2pix",

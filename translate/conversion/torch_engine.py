@@ -173,9 +173,9 @@ class TorchEngine(Engine):
         return denormalize(images.permute(0, 2, 3, 1), dtype, *self.info.target.range_for(dtype))
 
     @torch.inference_mode()
-    def translate_tensor(self, batch: Tensor, domain: str | None = None) -> Tensor:
+    def translate_tensor(self, batch: Tensor, domain: str | None = None, labels: Tensor | None = None) -> Tensor:
         """Translate (B, C, H, W) in [-1, 1] of any size: padded by reflection to what the network takes, and cropped
-        back.
+        back. `labels`, (B, width), say into what, if no domain does.
 
         Raises:
             OutOfMemoryError: there is not enough memory for these images at once.
@@ -184,16 +184,21 @@ class TorchEngine(Engine):
         taken = self.info.padded_size(height, width)
         padded = reflect(batch, taken[0] - height, taken[1] - width)
         if not self.model.settings["dropout_at_test"]:
-            return self._guarded(lambda: self._translate(padded, domain))[..., :height, :width]
+            return self._guarded(lambda: self._translate(padded, domain, labels))[..., :height, :width]
         # One by one from the same seed: an image's result depends neither on its batch nor on chance.
         outputs = []
-        for image in torch.split(padded, 1):
+        for place in range(len(padded)):
+            one = slice(place, place + 1)
+            own = None if labels is None else labels[one]
             with self._seeded():
-                outputs.append(self._guarded(lambda image=image: self._translate(image, domain)))  # type: ignore[misc]
+                outputs.append(
+                    self._guarded(lambda one=one, own=own: self._translate(padded[one], domain, own))  # type: ignore[misc]
+                )
         return torch.cat(outputs)[..., :height, :width]
 
-    def _translate(self, images: Tensor, domain: str | None) -> Tensor:
-        labels = self.model.method.labels(images, domain)
+    def _translate(self, images: Tensor, domain: str | None, labels: Tensor | None) -> Tensor:
+        if labels is None:
+            labels = self.model.method.labels(images, domain)
         output: Tensor = self.network(images) if labels is None else self.network(images, labels)
         return output
 

@@ -31,6 +31,11 @@ class Items(Dataset[Any], ABC):
     @abstractmethod
     def __getitem__(self, position: tuple[int, int]) -> Any: ...
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Images of the source and of the target side; a side with fewer than there are items starts over."""
+        return len(self), len(self)
+
 
 class DataSource(ABC):
     """Images to train on. First `arrange`, then `inspect`; what they are made of is known after that.

@@ -251,6 +251,11 @@ class UnpairedItems(Items):
         counts = [len(pictures) for pictures in self.pictures]
         return max(counts) if all(counts) else 0
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        a, b = map(len, self.pictures)
+        return (b, a) if self.is_reversed else (a, b)
+
     def __getitem__(self, position: tuple[int, int]) -> Unpaired:
         epoch, index = position
         partner, *seeds = np.random.SeedSequence([self.seed, epoch, index]).generate_state(5).tolist()

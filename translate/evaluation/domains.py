@@ -1,20 +1,25 @@
 """Measuring a model that translates between domains: does an independent classifier see what was asked for?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from translate.batch import Labeled
 from translate.conversion.torch_engine import TorchEngine
 from translate.data.labeled import LabeledItems, LabeledPicture
 from translate.data.loading import Picture
 from translate.data.source import DataSource
 from translate.domains import Domains
 from translate.errors import UserError
+from translate.evaluation.bootstrap import Scored, resampled_means
 from translate.evaluation.classifier import MAX_STEPS, known_names, recall_classifier
+from translate.evaluation.measures import Options, choose_measures
 from translate.evaluation.metrics import compare, mean_of, quantize, write_rows
 from translate.evaluation.split import Bar, no_bar, open_split
 from translate.pixels import normalize
@@ -42,6 +47,7 @@ class Translation:
         recognized: whether the classifier sees that.
         metrics: how near it is to its twin, the true answer; empty without one.
         identity: the same for the input returned unchanged.
+        reconstruction: its L1 distance from the image after translating it back (Choi et al. 2018, equation 4).
     """
 
     name: str
@@ -49,6 +55,13 @@ class Translation:
     recognized: bool
     metrics: dict[str, float] = field(default_factory=dict)
     identity: dict[str, float] = field(default_factory=dict)
+    reconstruction: float | None = None
+
+    @property
+    def values(self) -> dict[str, float]:
+        """All that was measured of it."""
+        back = {} if self.reconstruction is None else {"reconstruction": self.reconstruction}
+        return {"recognized": float(self.recognized)} | self.metrics | back
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,9 @@ class DomainEvaluation:
         real: by request, for each real image that shows it, whether the classifier sees that.
         classifier_steps: steps that the classifier was trained.
         unseen: domains that no training image shows, so that no classifier can tell them.
+        sets: by request, distances of the translations from the real images that show it.
+        notes: what was not measured, and why.
+        picture: a translation by its place: the input, the output and, if known, the true answer, (C, H, W) in [0, 1].
     """
 
     split: str
@@ -68,6 +84,9 @@ class DomainEvaluation:
     real: dict[str, list[bool]]
     classifier_steps: int
     unseen: tuple[str, ...] = ()
+    sets: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    picture: Callable[[int], dict[str, Tensor]] | None = None
 
     @property
     def table(self) -> dict[str, dict[str, float]]:
@@ -80,12 +99,22 @@ class DomainEvaluation:
         """The mean over the requests, each counting alike."""
         return mean_of({name: row[name] for name in row if name != "translations"} for row in self.table.values())
 
+    @property
+    def scored(self) -> list[Scored]:
+        """The translations; the mean over them is that over the requests, each counting alike."""
+        return [Scored(row.name, row.request, row.values) for row in self.rows]
+
+    @cached_property
+    def resampled(self) -> dict[str, np.ndarray]:
+        """The means in 1000 resamples of the images."""
+        return resampled_means(self.scored)
+
     def write_csv(self, path: Path) -> None:
         """Write a line per translation."""
         write_rows(
             path,
             [
-                {"name": row.name, "domain": row.request, "recognized": int(row.recognized), **row.metrics}
+                {"name": row.name, "domain": row.request} | row.values | {"recognized": int(row.recognized)}
                 for row in self.rows
             ],
         )
@@ -106,6 +135,7 @@ def evaluate_domains(
     split: str | None = None,
     *,
     classifier_steps: int = MAX_STEPS,
+    options: Options | None = None,
     bar: Bar = no_bar,
 ) -> DomainEvaluation:
     """Translate the images of a split, at the training size, into every domain that they do not show yet.
@@ -118,7 +148,7 @@ def evaluate_domains(
     Raises:
         UserError: the data has no labels, has problems, or is of another kind than the model; or the split is empty.
     """
-    data, split, items = open_split(engine, settings, split, bar)
+    data, split, items = open_split(engine, settings, split, bar, Labeled)
     assert isinstance(items, LabeledItems)
     domains, side, device = _checked_domains(data, engine), data.source, engine.device
     classifier = recall_classifier(folder, data, settings, device, max_steps=classifier_steps, bar=bar)
@@ -129,11 +159,23 @@ def evaluate_domains(
         members.setdefault(items.member(index), index)  # items of two sets show those of one repeatedly
     places = {member.picture: index for member, index in members.items()}
 
+    def twin_of(member: LabeledPicture, request: Request) -> Picture | None:
+        return data.twin(split, member.subject, request.text) if request.has_twins else None
+
+    measures = choose_measures(
+        side,
+        settings["image_size"],
+        options or Options(),
+        device,
+        has_answers=any(twin_of(member, request) for member in members for request in requests),
+    )
+
     def load(pictures: list[Picture]) -> Tensor:
         images = torch.stack([items[0, places[picture]].images for picture in pictures])
         return normalize(images.to(device), side.low, side.high)
 
     rows: list[Translation] = []
+    shown: list[tuple[LabeledPicture, Request]] = []
     real: dict[str, list[bool]] = {request.text: [] for request in requests}
     order = list(members)
     batches = [order[first : first + BATCH] for first in range(0, len(order), BATCH)]
@@ -146,25 +188,47 @@ def evaluate_domains(
             shows = labels[:, request.place].bool() == request.value
             is_known = known[:, request.place]
             real[request.text] += (seen[is_known & shows, request.place] == request.value).tolist()
+            measures.add(f"real {request.text}", images[(is_known & shows).to(device)])
             waiting = (is_known & ~shows).nonzero().flatten().tolist()
             if not waiting:
                 continue
             outputs = engine.translate_tensor(images[waiting], request.text)
+            measures.add(f"made {request.text}", outputs)
+            back = quantize(engine.translate_tensor(outputs, labels=labels[waiting].to(device)), side)
+            errors = (back - quantize(images[waiting], side)).abs().flatten(1).mean(1).tolist()
             judged = classifier(quantize(outputs, side).mul(2).sub(1)).cpu()
-            for index, output, verdict in zip(waiting, outputs, judged, strict=True):
+            for index, output, verdict, error in zip(waiting, outputs, judged, errors, strict=True):
                 member = batch[index]
-                twin = data.twin(split, member.subject, request.text) if request.has_twins else None
+                twin = twin_of(member, request)
                 metrics, identity = (
-                    compare(torch.stack([output, images[index]]), load([twin]).expand(2, -1, -1, -1), side)
+                    compare(
+                        torch.stack([output, images[index]]), load([twin]).expand(2, -1, -1, -1), side, measures.lpips
+                    )
                     if twin
                     else ({}, {})
                 )
                 recognized = bool(verdict[request.place]) == request.value
-                rows.append(Translation(member.name, request.text, recognized, metrics, identity))
-    rows.sort(key=lambda row: list(real).index(row.request))
+                rows.append(Translation(member.name, request.text, recognized, metrics, identity, error))
+                shown.append((member, request))
+    order_of = sorted(range(len(rows)), key=lambda place: list(real).index(rows[place].request))
+    rows, shown = [rows[place] for place in order_of], [shown[place] for place in order_of]
     if not rows:
         raise UserError(f"every image of the split {split!r} shows all domains already: nothing is to be translated")
-    return DomainEvaluation(split, rows, real, classifier.steps, unseen)
+
+    def picture(place: int) -> dict[str, Tensor]:
+        member, request = shown[place]
+        image = load([member.picture])
+        found = {"input": image, "output": engine.translate_tensor(image, request.text)}
+        if twin := twin_of(member, request):
+            found["true answer"] = load([twin])
+        return {title: quantize(images, side)[0].cpu() for title, images in found.items()}
+
+    sets = {
+        request.text: values
+        for request in requests
+        for values in measures.measure({f"made {request.text}": f"real {request.text}"}).values()
+    }
+    return DomainEvaluation(split, rows, real, classifier.steps, unseen, sets, measures.notes, picture)
 
 
 def all_requests(domains: Domains) -> Iterator[Request]:

@@ -9,10 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from translate.evaluation.pretrained import Perceptual
 from translate.files import write_text
 from translate.pixels import Side
 
 SSIM_WINDOW = 11
+LEAST_MS_SSIM = 176
+"""Pixels per side: the coarsest of its five scales, a 16th, must hold its window of 11."""
+BETTER_WHEN_HIGHER = ("psnr", "ssim", "ms_ssim", "recognized", "pixel_accuracy", "class_accuracy", "mean_iou")
 
 
 def paired_metrics(
@@ -38,9 +42,21 @@ def compare(
     outputs: Float[Tensor, "batch channels height width"],
     targets: Float[Tensor, "batch channels height width"],
     side: Side,
+    lpips: Perceptual | None = None,
 ) -> list[dict[str, float]]:
-    """The metrics of each image, for pixels in [-1, 1], which are rounded as the files of `side` would hold them."""
-    metrics = paired_metrics(quantize(outputs, side), quantize(targets, side))
+    """The metrics of each image, for pixels in [-1, 1], which are rounded as the files of `side` would hold them.
+
+    Those of `paired_metrics`, `lpips` where it is given, and `ms_ssim` (Wang et al. 2003) of images that are large
+    enough.
+    """
+    outputs, targets = quantize(outputs, side), quantize(targets, side)
+    metrics = paired_metrics(outputs, targets)
+    if min(outputs.shape[2:]) >= LEAST_MS_SSIM:
+        from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
+
+        metrics["ms_ssim"] = torch.as_tensor(ms_ssim(outputs, targets, data_range=1.0, reduction="none"))
+    if lpips is not None:
+        metrics["lpips"] = lpips(outputs, targets)
     return [{name: float(values[index]) for name, values in metrics.items()} for index in range(len(outputs))]
 
 

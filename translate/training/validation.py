@@ -8,10 +8,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from translate.batch import Labeled
+from translate.batch import Labeled, Unpaired
 from translate.data.source import DataSource, Items, collate
 from translate.errors import UserError, check_choice
-from translate.evaluation.metrics import paired_metrics, quantize
+from translate.evaluation.distances import RandomFilters, kernel_distance, standardize
+from translate.evaluation.metrics import BETTER_WHEN_HIGHER, paired_metrics, quantize
 from translate.methods.method import Method
 from translate.pixels import Side
 from translate.training.settings import Settings
@@ -19,7 +20,8 @@ from translate.training.settings import Settings
 PAIRED = ("l1", "psnr", "ssim")
 CYCLE = ("cycle_source", "cycle_target")
 RECONSTRUCTION = "reconstruction"
-BETTER_WHEN_HIGHER = ("psnr", "ssim")
+KERNEL = ("kernel_distance", "kernel_distance_back")
+"""Of translations from the real images of the target side, and of those translated back from the source side's."""
 BATCH = 8
 CACHE_GIB = 0.25
 
@@ -32,6 +34,8 @@ class Validation(nn.Module):
     - `l1`, `psnr` and `ssim` of the translations (`paired_metrics`), where the true answers are known;
     - `cycle_source` and `cycle_target` of a method that translates both ways: L1 between images and what they are after
       the cycle (Zhu et al. 2017, equation 2);
+    - `kernel_distance` and `kernel_distance_back` of unpaired images: between the translations and the real images of
+      the target side, and the other way round, in features of colour and texture (`translate.evaluation.distances`);
     - `reconstruction` of labelled images: L1 between them and their translation into another domain and back (Choi et
       al. 2018, equation 4).
 
@@ -62,6 +66,8 @@ class Validation(nn.Module):
         self.items, self.sides, self.names, self.metric, self.patience = items, tuple(sides), names, metric, patience
         count = min(count, len(items))
         self.places = [place * len(items) // count for place in range(count)]
+        self.averaged = [name for name in names if name not in KERNEL]
+        self.filters = [RandomFilters(channels=side.channels) for side in sides if side] if KERNEL[0] in names else []
         self.register_buffer("best", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("best_step", torch.tensor(0))
         self.register_buffer("waited", torch.tensor(0))
@@ -82,14 +88,32 @@ class Validation(nn.Module):
 
         `method` must be as it is when it translates; `load` makes of a batch what a method takes.
         """
-        mine = self.places[fabric.global_rank :: fabric.world_size]
-        sums = torch.zeros(len(self.names))
+        mine = range(len(self.places))[fabric.global_rank :: fabric.world_size]
+        sums = torch.zeros(len(self.averaged))
+        # Of translations into the source and the target side, and of real images; rows of other processes stay 0.
+        made, real = ([torch.zeros(len(self.places), kind.num_features) for kind in self.filters] for _ in range(2))
         for first in range(0, len(mine), BATCH):
-            batch = load(collate([self.items[0, place] for place in mine[first : first + BATCH]]))
-            measured = self._compare(method, batch)
-            sums += torch.stack([measured[name].sum() for name in self.names]).float().cpu()
-        total = torch.as_tensor(fabric.all_reduce(sums.to(fabric.device), reduce_op="sum"))
-        return dict(zip(self.names, (total / len(self.places)).tolist(), strict=True))
+            own = list(mine[first : first + BATCH])
+            batch = load(collate([self.items[0, self.places[place]] for place in own]))
+            measured, translated = self._compare(method, batch)
+            if self.averaged:
+                sums += torch.stack([measured[name].sum() for name in self.averaged]).float().cpu()
+            for side, filters in enumerate(self.filters):
+                real[side][own] = self._features(filters, batch[side], side)
+                outputs = translated[side]
+                if outputs is not None:
+                    made[side][own] = self._features(filters, outputs, side)
+
+        def total(parts: Tensor) -> Tensor:
+            return torch.as_tensor(fabric.all_reduce(parts.to(fabric.device), reduce_op="sum")).cpu()
+
+        values = dict(zip(self.averaged, (total(sums) / len(self.places)).tolist(), strict=True))
+        for name, side in zip(KERNEL, (1, 0), strict=True):
+            if name in self.names:
+                wanted = total(real[side])[self._first_seen(side)]
+                found = total(made[side])[self._first_seen(1 - side)]
+                values[name] = kernel_distance(standardize(found, wanted), standardize(wanted, wanted))
+        return values
 
     def remember(self, values: Mapping[str, float], step: int) -> bool:
         """Take in a measurement; whether it is the best so far."""
@@ -105,23 +129,33 @@ class Validation(nn.Module):
         self.waited += 1
         return False
 
-    def _compare(self, method: Method, batch: Any) -> dict[str, Tensor]:
-        """Every metric of each image: (B,)."""
+    def _compare(self, method: Method, batch: Any) -> tuple[dict[str, Tensor], tuple[Tensor | None, Tensor | None]]:
+        """Every metric of each image, (B,), and the translations into the source and the target side."""
         if isinstance(batch, Labeled):
             translator = method.translator()
             back = translator(translator(batch.images, batch.targets), batch.labels)
-            return {RECONSTRUCTION: self._l1(back, batch.images, 0)}
+            return {RECONSTRUCTION: self._l1(back, batch.images, 0)}, (None, None)
         measured: dict[str, Tensor] = {}
-        translated = method.translate(batch.source)
+        translated, returned = method.translate(batch.source), None
         if PAIRED[0] in self.names:
             side = self._side(1)
             measured |= paired_metrics(quantize(translated, side), quantize(batch.target, side))
         if CYCLE[0] in self.names:
-            source = method.translate_back(translated)
-            target = method.translate(method.translate_back(batch.target))
+            returned = method.translate_back(batch.target)
+            source, target = method.translate_back(translated), method.translate(returned)
             cycled = self._l1(source, batch.source, 0), self._l1(target, batch.target, 1)
             measured |= dict(zip(CYCLE, cycled, strict=True))
-        return measured
+        return measured, (returned, translated)
+
+    def _features(self, filters: RandomFilters, images: Tensor, place: int) -> Tensor:
+        features: Tensor = filters.to(images.device)(quantize(images, self._side(place)))
+        return features.cpu()
+
+    def _first_seen(self, side: int) -> list[int]:
+        """Where each image of a side is seen first: one with fewer images than the other starts over."""
+        count = self.items.counts[side]
+        seen = {place % count: position for position, place in reversed(list(enumerate(self.places)))}
+        return sorted(seen.values())
 
     def _l1(self, images: Tensor, wanted: Tensor, place: int) -> Tensor:
         side = self._side(place)
@@ -149,9 +183,6 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
     names = [*PAIRED * data.has_answers, *CYCLE * is_reversible]
     if data.batch_type is Labeled:
         names = [RECONSTRUCTION]
-    metric = chosen.metric or (PAIRED[0] if data.has_answers else None)
-    if metric is not None:
-        check_choice("validation.metric", metric, names)
     items = data.items(
         "validation",
         settings.image_size,
@@ -159,6 +190,18 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
         augment=False,
         cache_gib=max(CACHE_GIB, data.cache_gib),
     )
+    metric = chosen.metric or (PAIRED[0] if data.has_answers else None)
+    if data.batch_type is Unpaired:
+        kernel = KERNEL if is_reversible else KERNEL[:1]
+        if not len(items) or min(chosen.images, *items.counts) > 1:
+            names += kernel
+        elif metric in kernel:
+            raise UserError(
+                f"validation.metric={metric} needs at least 2 images of each side: more of them in a folder called "
+                "validation or a larger data.validation_fraction, and validation.images of 2 or more"
+            )
+    if metric is not None:
+        check_choice("validation.metric", metric, names)
     if chosen.patience is not None:
         wanting = f"validation.patience={chosen.patience} needs "
         if chosen.every == 0:

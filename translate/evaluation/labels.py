@@ -1,0 +1,106 @@
+"""Scores of translations that are label maps: which class does each pixel show? (Long et al. 2015, section 5)"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from translate.errors import UserError
+from translate.pixels import Side
+
+MOST_COLORS = 256
+APART = 32 / 255
+"""How far the colours of two classes lie apart at least, in one channel, where files blur them."""
+SAMPLED = 200
+"""Label images whose colours are looked at."""
+
+
+def choose_palette(
+    images: Iterable[Float[Tensor, "channels height width"]], wanted: int | None
+) -> Float[Tensor, "classes channels"] | None:
+    """The colours of label images in [0, 1], the commonest first: all of them, or None if they are more than 256.
+
+    With `wanted`, the so many commonest that lie at least 32 of 255 levels apart in a channel, for files whose
+    compression has blurred the colours.
+    """
+    pixels = torch.cat([image.flatten(1).T for image in images])
+    colors, counts = torch.unique(pixels, dim=0, return_counts=True)
+    if wanted is None:
+        order = counts.argsort(descending=True, stable=True)
+        return colors[order] if len(colors) <= MOST_COLORS else None
+    chosen: list[Tensor] = []
+    while len(chosen) < wanted and counts.any():
+        color = colors[counts.argmax()]
+        chosen.append(color)
+        counts[(colors - color).abs().amax(1) <= APART] = 0
+    return torch.stack(chosen)
+
+
+def read_palette(path: Path, side: Side) -> Float[Tensor, "classes channels"]:
+    """The colours in a text file, one class per line, its channels' pixel values separated by commas or spaces.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold at least two colours of the side's channels.
+    """
+    try:
+        lines = [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        colors = np.array([[float(value) for value in line] for line in lines if line], np.float32)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--palette {path} cannot be read as colours: a line per class, such as 255 128 0 ({error})"
+        ) from error
+    if colors.ndim != 2 or len(colors) < 2 or colors.shape[1] != side.channels:
+        raise UserError(
+            f"--palette {path} must hold at least two lines of {side.channels} pixel values: the label images have "
+            f"{side.channels} channels"
+        )
+    return torch.from_numpy((colors - side.low) / (side.high - side.low))
+
+
+def decode(
+    images: Float[Tensor, "batch channels height width"], palette: Float[Tensor, "classes channels"]
+) -> Int[Tensor, "batch height width"]:
+    """The class whose colour is nearest to each pixel."""
+    pixels = images.permute(0, 2, 3, 1)
+    return torch.stack([torch.cdist(image.flatten(0, 1), palette).argmin(1).view(image.shape[:2]) for image in pixels])
+
+
+def confusion_of(
+    outputs: Float[Tensor, "batch channels height width"],
+    targets: Float[Tensor, "batch channels height width"],
+    palette: Float[Tensor, "classes channels"],
+) -> np.ndarray:
+    """How many pixels of each true class (rows) were given each class (columns), by image: (B, classes, classes)."""
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+    return np.stack(
+        [
+            multiclass_confusion_matrix(given, true, num_classes=len(palette)).numpy()
+            for given, true in zip(decode(outputs, palette), decode(targets, palette), strict=True)
+        ]
+    )
+
+
+def label_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Of confusion matrices (..., classes, classes): `pixel_accuracy`, the share of pixels that are right;
+    `class_accuracy`, its mean over the true classes; `mean_iou`, intersection over union of the pixels that are and
+    those that are said to be of a class, its mean over the classes that occur. (...,) each.
+    """
+    right = np.diagonal(confusion, axis1=-2, axis2=-1).astype(float)
+    true, given = confusion.sum(-1), confusion.sum(-2)
+    union = true + given - right
+    return {
+        "pixel_accuracy": right.sum(-1) / true.sum(-1),
+        "class_accuracy": _mean_share(right, true),
+        "mean_iou": _mean_share(right, union),
+    }
+
+
+def _mean_share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The mean of part / whole over the last axis, where there is a whole."""
+    occurs = whole > 0
+    means: np.ndarray = (part / np.where(occurs, whole, 1) * occurs).sum(-1) / occurs.sum(-1)
+    return means

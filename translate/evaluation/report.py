@@ -1,0 +1,269 @@
+"""What `translate evaluate` says: tables for a terminal, and one object for JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from translate.batch import Labeled, Pair
+from translate.conversion.torch_engine import TorchEngine
+from translate.evaluation.bootstrap import interval
+from translate.evaluation.domains import DomainEvaluation, evaluate_domains
+from translate.evaluation.extremes import write_extremes
+from translate.evaluation.measures import Options
+from translate.evaluation.metrics import BETTER_WHEN_HIGHER
+from translate.evaluation.pairs import MODEL, REAL, UNCHANGED, PairEvaluation, evaluate_pairs, evaluate_unpaired
+from translate.evaluation.split import Bar, choose_kind
+from translate.files import write_text
+
+Evaluation = PairEvaluation | DomainEvaluation
+SURE = 1.96
+"""Standard errors on both sides of a value that hold 95 % of a normal distribution."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A model's evaluation and the files that tell of it."""
+
+    checkpoint: str
+    evaluation: Evaluation
+    per_image: Path
+    summary: Path
+    picture: Path | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: `metrics` by name with `value`, and `low` and `high` of their 95 % intervals."""
+        found = self.evaluation
+        metrics = {
+            name: {"value": value, "low": low, "high": high} for name, (value, (low, high)) in means_of(found).items()
+        }
+        told: dict[str, Any] = {
+            "checkpoint": self.checkpoint,
+            "split": found.split,
+            "images": len({row.name for row in found.scored}),
+            "metrics": metrics,
+            "distances": found.sets,
+            "notes": list(found.notes),
+            "per_image": str(self.per_image),
+            "picture": None if self.picture is None else str(self.picture),
+        }
+        if isinstance(found, DomainEvaluation):
+            return told | {"domains": found.table}
+        return told | {"input_unchanged": found.identity}
+
+
+def evaluate_model(
+    checkpoint: Path,
+    engine: TorchEngine,
+    settings: Mapping[str, Any],
+    split: str | None,
+    *,
+    classifier_steps: int,
+    options: Options,
+    bar: Bar,
+) -> Report:
+    """Measure a model on what its data has, and write the files that tell of it into the checkpoint's folder.
+
+    Raises:
+        UserError: the data is not what the model can be measured on.
+    """
+    kind = choose_kind(engine, settings)
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.with_name(f"{checkpoint.stem}_evaluation")
+    folder.mkdir(exist_ok=True)
+    evaluation: Evaluation
+    if kind is Labeled:
+        evaluation = evaluate_domains(
+            engine, settings, folder, split, classifier_steps=classifier_steps, options=options, bar=bar
+        )
+    else:
+        measure = evaluate_pairs if kind is Pair else evaluate_unpaired
+        evaluation = measure(engine, settings, split, options=options, bar=bar)
+    back = engine.is_reversed * ("_BtoA" if settings["data"].get("direction", "AtoB") == "AtoB" else "_AtoB")
+    return write_report(checkpoint, evaluation, folder, f"evaluation_{evaluation.split}{back}")
+
+
+def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
+    """What was found of one model, or of several beside one another."""
+    if as_json and len(reports) == 1:
+        print(json.dumps(reports[0].as_dict()))
+    elif as_json:
+        difference = {
+            name: {"value": value, "low": low, "high": high}
+            for name, (value, (low, high)) in paired_difference(reports).items()
+        }
+        print(json.dumps({"models": [report.as_dict() for report in reports], "difference": difference}))
+    elif len(reports) == 1:
+        print_report(reports[0])
+    else:
+        print_comparison(reports)
+
+
+def write_report(checkpoint: Path, evaluation: Evaluation, folder: Path, name: str) -> Report:
+    """Write NAME.csv, a line per image; NAME.png, the best and the worst; and NAME.json, all that is said of them."""
+    table, summary, picture = (folder / f"{name}.{suffix}" for suffix in ("csv", "json", "png"))
+    evaluation.write_csv(table)
+    assert evaluation.picture is not None
+    has_picture = write_extremes(picture, evaluation.scored, evaluation.picture)
+    report = Report(str(checkpoint), evaluation, table, summary, picture if has_picture else None)
+    write_text(summary, json.dumps(report.as_dict(), indent=1) + "\n")
+    return report
+
+
+def means_of(evaluation: Evaluation) -> dict[str, tuple[float, tuple[float, float]]]:
+    """Every metric's mean and its 95 % interval over resampled images."""
+    return {
+        name: (value, interval(evaluation.resampled[name]))
+        for name, value in evaluation.mean.items()
+        if name in evaluation.resampled
+    }
+
+
+def print_report(report: Report) -> None:
+    """One model: its metrics, the distances of its images, and what was not measured."""
+    evaluation = report.evaluation
+    if isinstance(evaluation, DomainEvaluation):
+        print_domains(evaluation)
+    else:
+        print_sides(evaluation)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for note in evaluation.notes:
+        console.print(f"Not measured: {note}.")
+    console.print(f"per image: {report.per_image}")
+    if report.picture is not None:
+        console.print(f"best and worst: {report.picture}")
+
+
+def print_sides(evaluation: PairEvaluation) -> None:
+    """Mean metrics of pairs, or of images without pairs."""
+    what = "pairs" if evaluation.has_answers else "images"
+    title = f"{len(evaluation.rows)} {what} of the {evaluation.split} split"
+    means = means_of(evaluation)
+    if means:
+        unchanged = evaluation.identity or {}
+        table = Table("", MODEL, "95 % interval", UNCHANGED, title=title)
+        for name, (value, (low, high)) in means.items():
+            beside = f"{unchanged[name]:.4f}" if name in unchanged else "-"
+            table.add_row(name, f"{value:.4f}", f"{low:.4f} to {high:.4f}", beside)
+        Console().print(table)
+    print_sets(evaluation.sets, f"distance from the {REAL} images of the target side" if means else title)
+
+
+def print_sets(sets: Mapping[str, Mapping[str, float]], title: str) -> None:
+    """Distances of sets of images, a row each; those with a standard error with their 95 % interval."""
+    names = [name for name in dict.fromkeys(key for row in sets.values() for key in row) if not name.endswith("_error")]
+    if not names:
+        return
+    table = Table("", *names, title=title)
+    for name, row in sets.items():
+        table.add_row(escape(name), *(distance_text(row, key) if key in row else "-" for key in names))
+    Console().print(table)
+
+
+def distance_text(row: Mapping[str, float], name: str) -> str:
+    """A distance and, where its standard error is known, how far the 95 % interval reaches."""
+    error = row.get(f"{name}_error")
+    return f"{row[name]:.4g}" if error is None else f"{row[name]:.4g} ± {SURE * error:.2g}"
+
+
+def print_domains(evaluation: DomainEvaluation) -> None:
+    """A row per domain and their mean, and what judged them."""
+    shares = ["recognized", "real"]
+    metrics = [name for name in evaluation.mean if name not in shares]
+    rows = [(escape(request), row) for request, row in evaluation.table.items()]
+    table = Table("domain", "translations", "recognized", "real images recognized")
+    table.title = f"translations of the {evaluation.split} split"
+    for name, row in [*rows, ("mean", evaluation.mean)]:
+        cells = [f"{row[share]:.1%}" if share in row else "-" for share in shares]
+        table.add_row(name, f"{row['translations']:.0f}" if "translations" in row else "", *cells)
+    Console().print(table)
+    if metrics:
+        table = Table("domain", *metrics, title="beside the true images; input: returned unchanged")
+        for name, row in [*rows, ("mean", evaluation.mean)]:
+            table.add_row(name, *(f"{row[metric]:.4f}" if metric in row else "-" for metric in metrics))
+        Console().print(table)
+    print_sets(evaluation.sets, "distance of the translations from the real images of the domain")
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for name, values in evaluation.resampled.items():
+        low, high = interval(values)
+        console.print(f"{name}, 95 % interval of the mean: {low:.4f} to {high:.4f}")
+    console.print(
+        f"Recognized by a ResNet-18 trained for {evaluation.classifier_steps} steps on the training images, which saw "
+        "neither the model nor its translations."
+    )
+    if evaluation.unseen:
+        console.print(f"Not measured, since no training image here shows them: {', '.join(evaluation.unseen)}.")
+    if evaluation.mean.get("real", 1) < 0.9:
+        console.print("It is often wrong on real images too, so that what it says of translations means little.")
+
+
+def print_comparison(reports: Sequence[Report]) -> None:
+    """Several models beside one another, and of two on the same images the difference."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    means = [means_of(report.evaluation) for report in reports]
+    names = list(dict.fromkeys(name for row in means for name in row))
+    if names:
+        splits = " and ".join(dict.fromkeys(report.evaluation.split for report in reports))
+        table = Table("", "checkpoint", "mean", "95 % interval", title=f"means on the {splits} split")
+        for name in names:
+            measured = [(report, row[name]) for report, row in zip(reports, means, strict=True) if name in row]
+            for place, (report, (value, (low, high))) in enumerate(measured):
+                limits = f"{low:.4f} to {high:.4f}"
+                table.add_row("" if place else name, escape(report.checkpoint), f"{value:.4f}", limits)
+            table.add_section()
+        Console().print(table)
+    overall = {report.checkpoint: pooled(report.evaluation) for report in reports}
+    print_sets({name: row for name, row in overall.items() if row}, "distance from the real images")
+    difference = paired_difference(reports)
+    if difference:
+        console.print(f"{reports[1].checkpoint} minus {reports[0].checkpoint}, on the same images:")
+        table = Table("", "difference", "95 % interval", "")
+        for name, (value, (low, high)) in difference.items():
+            table.add_row(name, f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}", verdict(name, low, high))
+        Console().print(table)
+    elif len(reports) == 2:
+        console.print("No difference image by image: the two were not measured on the same images.")
+    for note in dict.fromkeys(note for report in reports for note in report.evaluation.notes):
+        console.print(f"Not measured: {note}.")
+    for report in reports:
+        console.print(f"per image: {report.per_image}")
+        if report.picture is not None:
+            console.print(f"best and worst: {report.picture}")
+
+
+def paired_difference(reports: Sequence[Report]) -> dict[str, tuple[float, tuple[float, float]]]:
+    """Of two models measured on the same images: by metric, the second's mean minus the first's, and its 95 % interval.
+
+    Both means are of the same resamples, so that what makes an image hard for both cancels.
+    """
+    if len(reports) != 2:
+        return {}
+    one, other = (report.evaluation for report in reports)
+    if [(row.name, row.group) for row in one.scored] != [(row.name, row.group) for row in other.scored]:
+        return {}
+    return {
+        name: (other.mean[name] - one.mean[name], interval(other.resampled[name] - values))
+        for name, values in one.resampled.items()
+        if name in other.resampled and name in one.mean and name in other.mean
+    }
+
+
+def verdict(name: str, low: float, high: float) -> str:
+    """Which of two models a difference speaks for."""
+    if low <= 0 <= high:
+        return "could be chance"
+    return "the second is better" if (low > 0) == (name in BETTER_WHEN_HIGHER) else "the first is better"
+
+
+def pooled(evaluation: Evaluation) -> Mapping[str, float]:
+    """The distances of a model's images; of domains their mean, without an error."""
+    if isinstance(evaluation, PairEvaluation):
+        return evaluation.sets.get(MODEL, {})
+    rows = list(evaluation.sets.values())
+    names = [name for name in dict.fromkeys(key for row in rows for key in row) if not name.endswith("_error")]
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
