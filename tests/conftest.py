@@ -123,9 +123,19 @@ def tiny(pairs: Path, tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def curves() -> None:
+    """Asked for by a test whose runs draw their curves, which takes as long as all else of a tiny run."""
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> Callable[..., Ran]:
     """Run `translate ARGUMENTS` in this process."""
     from translate.cli import main
+
+    if "curves" not in request.fixturenames:
+        monkeypatch.setattr("translate.training.run.draw_curves", lambda folder: None)
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["translate", *map(str, arguments)])

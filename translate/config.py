@@ -4,6 +4,7 @@ Everything a person can get wrong in a configuration is said here in one message
 the choices are.
 """
 
+import copy
 import difflib
 import functools
 import glob
@@ -103,11 +104,11 @@ def compose_settings(words: Sequence[str], own: Path | None = None) -> Composed:
     chosen = [override for override in overrides if override.key_or_group in known_groups]
     for override in chosen:
         check_choice(override, own)
-    config, _ = _compose([_text(override) for override in chosen], own)
+    config, names = _compose([_text(override) for override in chosen], own)
     for override in overrides:
         if override not in chosen:
             check_key(override, config)
-    config, names = _compose([*map(_text, overrides), *one_length(overrides)], own)
+    _set([override for override in overrides if override not in chosen], config)
     return _checked(config, names, own)
 
 
@@ -141,11 +142,10 @@ def finetune_settings(
     for key in KEPT:
         if key in model and key not in replaced:
             OmegaConf.update(config, key, _kept(key, model, usual, config, own), merge=False, force_add=True)
-    for override in (override for override in overrides if override.key_or_group not in chosen):
+    values = [override for override in overrides if override.key_or_group not in chosen]
+    for override in values:
         check_key(override, config)
-        OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
-    for word in one_length(overrides):
-        config[word.partition("=")[0]] = None
+    _set(values, config)
     config.finetune.checkpoint = str(checkpoint)
     return _checked(config, names, own)
 
@@ -257,14 +257,17 @@ def continued_outputs(words: Sequence[str]) -> list[Path]:
     return sorted(Path("runs").glob(f"*_{name}"))
 
 
-def one_length(overrides: Sequence[Override]) -> list[str]:
-    """Who gives steps means no epochs, and the other way round: the one not given becomes null."""
+def _set(overrides: Sequence[Override], config: DictConfig) -> None:
+    """Put typed values into a configuration.
+
+    Who gives steps means no epochs, and the other way round: the one not given becomes null.
+    """
+    for override in overrides:
+        OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
     given = {override.key_or_group for override in overrides if override.value() is not None}
-    return [
-        f"{other}=null"
-        for one, other in (("steps", "epochs"), ("epochs", "steps"))
-        if one in given and other not in given
-    ]
+    for one, other in (("steps", "epochs"), ("epochs", "steps")):
+        if one in given and other not in given:
+            config[other] = None
 
 
 def check_choice(override: Override, own: Path | None) -> None:
@@ -481,6 +484,12 @@ def _merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def _compose(words: Sequence[str], own: Path | None) -> tuple[DictConfig, dict[str, str]]:
     """The configuration without Hydra's own part, and the name chosen in each group."""
+    # The many runs of a sweep differ in few choices; files of the user's own may change in between.
+    config, chosen = _compose_once(tuple(words), own) if own is None else _compose_anew(tuple(words), own)
+    return copy.deepcopy(config), dict(chosen)
+
+
+def _compose_anew(words: tuple[str, ...], own: Path | None) -> tuple[DictConfig, dict[str, str]]:
     extra = [f"hydra.searchpath=[file://{own.resolve()}]"] if own else []
     try:
         with initialize_config_dir(str(conf_directory()), version_base="1.3", job_name="translate"):
@@ -491,6 +500,9 @@ def _compose(words: Sequence[str], own: Path | None) -> tuple[DictConfig, dict[s
     chosen = dict(composed.hydra.runtime.choices)
     drop_foreign_defaults(config, chosen, {word.partition("=")[0] for word in words}, own)
     return config, chosen
+
+
+_compose_once = functools.cache(_compose_anew)
 
 
 def _name_output(config: DictConfig, chosen: Mapping[str, str]) -> None:

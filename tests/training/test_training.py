@@ -52,7 +52,7 @@ def test_meter_averages_over_the_steps_that_had_a_loss():
     assert meter.losses() == {}
 
 
-def test_a_run_folder_holds_what_it_should(tiny, command, tmp_path):
+def test_a_run_folder_holds_what_it_should(tiny, command, curves, tmp_path):
     done = command("train", *tiny, "steps=4", "log_every=2", "sample_every=3", "save_every=4", "sample_images=1")
     assert done.code == 0
     run = tmp_path / "run"
@@ -80,6 +80,8 @@ def test_a_run_folder_holds_what_it_should(tiny, command, tmp_path):
     assert sorted(path.name for path in (run / "samples").iterdir()) == ["step_0000003.png", "step_0000004.png"]
     grid = cv2.imread(str(run / "samples" / "step_0000004.png"))
     assert grid.shape == (22 + 16 + 4, 3 * (16 + 2) + 2, 3)  # a title row, one row of three 16-pixel images
+    # Two players above, three metrics below, of 6 by 4 inches each at 120 dots.
+    assert cv2.imread(str(run / "losses.png")).shape == (2 * 4 * 120, 3 * 6 * 120, 3)
     config = json.loads((run / "model" / "config.json").read_text())
     assert config["source"] == {"channels": 3, "dtype": "uint8", "low": 0, "high": 255, "labels": False}
     with safe_open(run / "model" / "model.safetensors", framework="pt") as file:
