@@ -230,7 +230,8 @@ class Translator:
     def _strips(self, source: Pixels, domain: str | None, tile: int) -> Iterator[np.ndarray]:
         height, width = source.shape[:2]
         count = -(-height // tile) * -(-width // tile)
-        statistics = self.tile_statistics or ("exact" if count <= EXACT_TILES else "sampled")
+        is_exact = count <= EXACT_TILES or self.engine.tiles_problem("sampled") is not None
+        statistics = self.tile_statistics or ("exact" if is_exact else "sampled")
         problem = self.engine.tiles_problem(statistics)
         if problem is not None:
             why = "are more than fit into memory in one piece" if self.tile == "auto" else f"exceed --tile {self.tile}"

@@ -74,6 +74,7 @@ class Pix2Pix(Method):
             return
 
         losses, _ = self.adversary.generator_losses("generator", self.discriminator, (*of_source, fake), step)
+        losses |= self.adversary.weight_losses({"generator": self.generator})
         yield Turn("generator", losses | {"generator_l1": self.l1_weight * l1_loss(fake, target)})
 
     def translator(self, *, back: bool = False) -> nn.Module:

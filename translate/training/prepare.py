@@ -37,6 +37,10 @@ def check_settings(settings: Settings) -> None:
         raise UserError(f"seed={settings.seed} must be 0 or more")
     if not 0 <= settings.average_decay < 1:
         raise UserError(f"average_decay={settings.average_decay} is outside 0 to 1; 0 is off, 0.999 is usual")
+    if not 0 < settings.discriminator_rate < math.inf:
+        raise UserError(
+            f"discriminator_rate={settings.discriminator_rate} must be more than 0; 1 is the generator's rate"
+        )
     checkpoint = settings.finetune.checkpoint
     if checkpoint is not None and Path(checkpoint).resolve().is_relative_to(Path(settings.output).resolve()):
         raise UserError(f"output={settings.output} is where from={checkpoint} lies: give another output=FOLDER")
@@ -86,6 +90,7 @@ def what_learns(method: Method, settings: Settings) -> Learning:
         freeze=settings.finetune.freeze,
         freeze_norm=settings.finetune.freeze_norm,
         rates=settings.finetune.rates,
+        discriminator_rate=settings.discriminator_rate,
     )
 
 

@@ -56,6 +56,7 @@ class Stabilizers:
     label_flipping: float = 0.0
     instance_noise: float = 0.0
     instance_noise_steps: int | None = None
+    orthogonal_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Settings:
     save_every: int
     wandb: Wandb
     # Runs of earlier versions have no such keys.
+    discriminator_rate: float = 1.0
     gradient_penalty: Component | None = None
     discriminator_augmentation: Component | None = None
     stabilizers: Stabilizers = field(default_factory=Stabilizers)
