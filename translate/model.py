@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from torch.overrides import TorchFunctionMode
 
 from translate.build import TRUSTED, build
@@ -227,6 +228,8 @@ class NoDraws(TorchFunctionMode):
         options = options or {}
         if getattr(function, "__module__", "") == "torch.nn.init":
             return options["tensor"] if "tensor" in options else arguments[0]
+        if function is normalize and options.get("out") is not None:  # spectral norm looks for its vectors
+            return options["out"]
         return function(*arguments, **options)
 
 

@@ -98,7 +98,10 @@ def settle(network: nn.Module) -> None:
 
 
 def fold(network: nn.Module) -> None:
-    """Turn weights that are computed in every pass into plain ones, under their usual names: for translating alone."""
+    """Turn weights that are computed in every pass into plain ones, under their usual names: for translating alone.
+
+    Not of a deep copy beside its original: PyTorch gives both the same classes, and takes them away from both.
+    """
     for module in list(network.modules()):
         if is_parametrized(module, "weight"):
             module.parametrizations.eval()  # type: ignore[union-attr]  # the spectral norm stays as it is

@@ -12,7 +12,7 @@ from translate.data.source import DataSource, Progress
 from translate.errors import UserError
 from translate.methods.method import Method
 from translate.methods.step import Step
-from translate.model import assemble
+from translate.model import NoDraws, assemble
 from translate.training.devices import count_processes
 from translate.training.parts import Learning, choose_learning
 from translate.training.settings import Settings
@@ -98,7 +98,7 @@ def check_networks(settings: Settings, data: DataSource, allowed: tuple[str, ...
     """Raise UserError when the method cannot be built for this data or cannot take its images, or nothing could learn;
     costs no memory."""
     check_warmup(settings, data)
-    with torch.device("meta"):
+    with torch.device("meta"), NoDraws():
         method = make_method(settings, data, allowed)
         check_size(settings, method)
         play_once(settings, data, method)
