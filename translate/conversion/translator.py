@@ -37,7 +37,8 @@ class Translator:
             was trained at, translates, and resizes the result back.
         tile: `auto` translates images that do not fit into memory in tiles, a number images with a longer side, in
             tiles of so many pixels per side; `off` none.
-        tile_statistics: `exact` or `sampled`, see `Engine.run_tiles`; None is exact up to 64 tiles.
+        tile_statistics: `exact` or `sampled`, see `Engine.run_tiles`; None is exact up to 64 tiles, and for
+            networks with attention always.
     """
 
     def __init__(
