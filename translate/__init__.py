@@ -41,7 +41,7 @@ def load(
         tile: pixels per side of the tiles that larger images are translated in; `auto` where memory does not suffice
             for the whole image, `off` never.
         tile_statistics: what normalisation uses in tiles: `exact` those of the whole image, `sampled` an estimate;
-            None is exact up to 64 tiles.
+            None is exact up to 64 tiles, and for networks with attention always.
         backend: what runs the network; None is torch, and of what is installed the fastest for an exported file.
 
     Raises:

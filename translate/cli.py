@@ -196,7 +196,8 @@ def convert(
         Optional[str],
         typer.Option(
             help="what normalisation uses in tiles. exact: measured over the whole image, as without tiles; sampled: "
-            "estimated from a sample, for images of very many tiles; default: exact up to 64 tiles"
+            "estimated from a sample, for images of very many tiles; default: exact up to 64 tiles, and "
+            "always for networks with attention"
         ),
     ] = None,
     backend: Annotated[

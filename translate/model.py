@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from torch.overrides import TorchFunctionMode
 
 from translate.build import TRUSTED, build
@@ -25,6 +26,7 @@ from translate.methods.adversary import Adversary
 from translate.methods.method import Method
 from translate.model_folder import CONFIG, WEIGHTS, fingerprint_of
 from translate.networks.layers import BatchNorm
+from translate.networks.parametrized import fold
 from translate.pixels import FULL_RANGE, Side
 
 FORMAT = "translate-model"
@@ -179,8 +181,10 @@ def write_model(
     write_atomically(folder / WEIGHTS, lambda partial: save_file(plain, partial, metadata=metadata))
 
 
-def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
+def read_model(folder: Path, *, trusted: tuple[str, ...] = (), folded: bool = True) -> Model:
     """Rebuild the model in `folder`, of the toolkit's own components and those that `trusted` names besides.
+
+    For translating, weights are `folded` into plain ones; for learning on they stay as they are computed in training.
 
     Raises:
         UserError: no model there, one that is damaged, of a newer format, or naming foreign code.
@@ -209,6 +213,8 @@ def read_model(folder: Path, *, trusted: tuple[str, ...] = ()) -> Model:
         method.float()
     except RuntimeError as error:
         raise UserError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {error}") from error
+    if folded:
+        fold(method)
     method.requires_grad_(False)
     return model
 
@@ -222,6 +228,8 @@ class NoDraws(TorchFunctionMode):
         options = options or {}
         if getattr(function, "__module__", "") == "torch.nn.init":
             return options["tensor"] if "tensor" in options else arguments[0]
+        if function is normalize and options.get("out") is not None:  # spectral norm looks for its vectors
+            return options["out"]
         return function(*arguments, **options)
 
 

@@ -17,6 +17,8 @@ from torch.nn import functional
 from translate.conversion import feature_maps
 from translate.conversion.feature_maps import FeatureMap, Given, Kept, Padded, Source, Span, Storage, Workspace
 from translate.errors import UserError
+from translate.networks.attention import attend
+from translate.networks.layers import normalize_pixels
 
 CPU = torch.device("cpu")
 Operation = Callable[[Any], Any]
@@ -134,6 +136,8 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "batch norm of the image": nn.BatchNorm2d(CHANNELS, track_running_stats=False).eval(),
     "instance norm of running statistics": nn.InstanceNorm2d(CHANNELS, affine=True, track_running_stats=True).eval(),
+    "pixel norm": normalize_pixels,
+    "attention": lambda features: attend(*(functional.conv2d(features, drawn(n, CHANNELS, 1, 1)) for n in (2, 2, 3))),
     "a border around a border": lambda features: functional.pad(
         functional.pad(features, (3, 3, 3, 3)), (4, 4, 4, 4), mode="reflect"
     ),

@@ -29,6 +29,7 @@ from translate.conversion.torch_engine import TorchEngine
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
 from translate.model import Model, assemble, read_model, write_model
+from translate.networks.attention import SelfAttention
 from translate.pixels import FULL_RANGE, Side
 
 CPU = torch.device("cpu")
@@ -36,13 +37,15 @@ COLOR, SCAN = Side(3, "uint8", 0, 255), Side(1, "uint16", 100, 4100)
 HAIR = LabelSet(("dark", "fair", "smiling"), "attributes", (("dark", "fair"),))
 DOMAINS = Domains((LabelSet(("summer", "winter"), "one_hot"), HAIR))
 UNET = {"_target_": "translate.networks.unet.UNet", "num_downs": 3, "width": 2, "initialization": "kaiming"}
-RESNET = {
+RESNET: dict[str, Any] = {
     "_target_": "translate.networks.resnet.ResNet",
     "num_blocks": 1,
     "width": 2,
     "norm": "batch",
     "upsample": "resize",
     "initialization": "kaiming",
+    "spectral_norm": True,
+    "attention": True,
 }
 STARGAN = {"_target_": "translate.networks.stargan.StarGANGenerator", "num_blocks": 1, "width": 2}
 BACKENDS = ("onnxruntime", "openvino")
@@ -93,6 +96,8 @@ def make_model(
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
+        if isinstance(module, SelfAttention):
+            module.gamma.data.fill_(1.0)
     carried = {name: part for name, part in built.state_dict().items() if name.partition(".")[0] in built.translators}
     sides = {"source": source, "target": target, "domains": domains}
     write_model(folder, carried, settings=settings, **sides, steps=7, version="1")

@@ -25,6 +25,7 @@ from translate.conversion.tiles import (
 from translate.conversion.torch_engine import reflect
 from translate.errors import UserError
 from translate.model import set_test_behaviour
+from translate.networks.attention import SelfAttention
 from translate.networks.resnet import ResNet
 from translate.networks.stargan import StarGANGenerator
 from translate.networks.unet import UNet
@@ -108,6 +109,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "unet, instance norm": partial(unet, norm="instance"),
     "unet, instance norm, reflected border": partial(unet, norm="instance", padding="reflect", num_downs=3),
     "unet, no norm, resizing": partial(unet, norm="none", upsample="resize"),
+    "resnet, pixel norm, attention": partial(resnet, norm="pixel", attention=True, width=8),
+    "unet, attention": partial(unet, attention=True),
     "unet, labels": partial(unet, num_domains=2, num_downs=4, norm="instance"),
 }
 
@@ -120,6 +123,8 @@ def make_network(name: str, norm_at_test: str = "running") -> tuple[Any, Any]:
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.3)  # type: ignore[union-attr]
             module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+        if isinstance(module, SelfAttention):
+            module.gamma.fill_(1.0)
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d) and module.bias is not None:
             module.bias.normal_(0, 0.3)
     set_test_behaviour(network, norm=norm_at_test, dropout=False)  # type: ignore[arg-type]

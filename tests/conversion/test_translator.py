@@ -19,6 +19,7 @@ from translate.conversion.translator import Translator
 from translate.data.image import ImageError, write_image
 from translate.errors import UserError
 from translate.model import read_model
+from translate.networks.attention import SelfAttention
 from translate.pixels import Side, denormalize, normalize
 
 Make = Callable[..., Translator]
@@ -30,6 +31,23 @@ SIZES = [(1, 1), (1, 50), (3, 200), (200, 3), (4, 4), (8, 8), (9, 15), (17, 33)]
 
 
 # --- sizes ---
+
+
+def test_attention_sees_all_of_a_large_image_whatever_the_number_of_tiles(
+    translator: Make, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, image = translator(generator=RESNET | {"attention": True}), noise((100, 130, 3))
+    for layer in model.engine.model.method.modules():  # type: ignore[attr-defined]
+        if isinstance(layer, SelfAttention):
+            layer.gamma.fill_(5.0)
+    whole = model(image).astype(int)
+    monkeypatch.setattr("translate.conversion.translator.EXACT_TILES", 1)
+    model.tile = 64
+    assert np.abs(model(image).astype(int) - whole).max() <= 1
+    assert whole.std() > 5
+    model.tile_statistics = "sampled"
+    with pytest.raises(ImageError, match=r"attention sees all of an image.*: use --tile-statistics exact"):
+        model(image)
 
 
 @pytest.mark.parametrize("size", SIZES)

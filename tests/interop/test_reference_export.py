@@ -180,6 +180,8 @@ OTHER = LabelSet(("c", "d"), "one_hot")
         (partial(model_of, ResNet, upsample="resize"), r"generator\.upsample=resize instead of deconv"),
         (partial(model_of, UNet, padding="reflect"), r"generator\.padding=reflect instead of zero"),
         (partial(model_of, UNet, upsample="resize"), r"generator\.upsample=resize instead of deconv"),
+        (partial(model_of, ResNet, norm="pixel"), r"generator\.norm=pixel instead of batch or instance"),
+        (partial(model_of, UNet, attention=True), r"generator\.attention=true"),
         (partial(model_of, UNet, num_downs=4), r"generator\.num_downs=4; a U-Net has at least 5"),
         (partial(model_of, ResNet, method=StarGAN, domains=Domains((ONE,))), "ResNet that is told 2 domains"),
         (partial(model_of, UNet, method=StarGAN, domains=Domains((ONE,))), "U-Net that is told 2 domains"),

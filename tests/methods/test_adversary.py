@@ -193,6 +193,22 @@ def test_the_pulling_away_term_is_the_generators():
             r"weight_clip=0\.01 clips weights that discriminator\.spectral_norm=true scales again",
         ),
         (
+            PatchGAN(in_channels=1, num_layers=1, width=2, norm="none", equalized=True),
+            {"objective": wasserstein(weight_clip=0.01)},
+            r"weight_clip=0\.01 clips weights that discriminator\.equalized=true scales again",
+        ),
+        (
+            PatchGAN(in_channels=1, num_layers=1, width=2, norm="none", equalized=True),
+            {"objective": wasserstein()},
+            r"needs a critic of bounded slope",
+        ),
+        (
+            PatchGAN(in_channels=1, num_layers=1, width=2, norm="none", minibatch_stddev=True),
+            {"objective": hinge(), "gradient_penalty": r1()},
+            r"minibatch_stddev=true does not go with a gradient penalty, .*: use discriminator\.minibatch_stddev=false",
+        ),
+        (PATCHGAN, {"objective": hinge(), "orthogonal_weight": -1.0}, r"orthogonal_weight=-1\.0 must be at least 0"),
+        (
             PatchGAN(in_channels=1, num_layers=1, width=2),
             {"objective": hinge(), "gradient_penalty": r1()},
             r"discriminator\.norm=batch does not go with a gradient penalty",
@@ -221,6 +237,42 @@ def test_the_pulling_away_term_is_the_generators():
 def test_combinations_without_sense_are_refused_by_name(discriminator, settings, message):
     with pytest.raises(UserError, match=message):
         Adversary({"d": discriminator}, **settings)
+
+
+def test_generators_pay_for_filters_that_have_something_in_common(plain):
+    layer = nn.Conv2d(2, 2, 1)
+    layer.weight.data = torch.tensor([[3.0, 0.0], [1.0, 2.0]]).view(2, 2, 1, 1)
+    losses = plain(orthogonal_weight=0.5).weight_losses({"generator": layer, "other": nn.Sequential(layer, layer)})
+    assert {name: loss.item() for name, loss in losses.items()} == {
+        "generator_orthogonal": 0.5 * 2 * 3**2,
+        "other_orthogonal": 0.5 * 2 * 3**2,
+    }
+    assert plain().weight_losses({"generator": layer}) == {}
+
+
+def test_real_and_generated_images_are_judged_apart_where_a_batch_shows_how_varied_it_is(plain):
+    torch.manual_seed(0)
+    judge = PatchGAN(in_channels=1, num_layers=1, width=2, norm="none", minibatch_stddev=True, gain=1)
+    real, fake = torch.randn(2, 1, 8, 8), torch.zeros(2, 1, 8, 8)
+    losses = losses_of(plain(), (real,), (fake,), judge=judge)
+    assert losses == pytest.approx(
+        {"d_real": (judge(real) - 1).square().mean().item(), "d_fake": judge(fake).square().mean().item()}
+    )
+
+
+@pytest.mark.parametrize("judge_options", [{"attention": True}, {"attention": True, "equalized": True}])
+def test_a_gradient_penalty_differentiates_attention_twice(judge_options):
+    torch.manual_seed(0)
+    judge = PatchGAN(in_channels=1, num_layers=1, width=8, norm="none", gain=1, **judge_options)
+    judge.stages["attention"][0].gamma.data.fill_(1.0)
+    adversary = Adversary({"d": judge}, objective=lsgan(), gradient_penalty=r1())
+    losses, _ = adversary.discriminator_losses(
+        "d", judge, (torch.randn(2, 1, 8, 8),), (torch.randn(2, 1, 8, 8),), Step()
+    )
+    losses["d_penalty"].backward()
+    slopes = [p.grad.abs().max() for p in judge.stages["attention"][0].parameters()]
+    assert len(slopes) == 5
+    assert min(slopes) > 0
 
 
 @pytest.mark.parametrize("settings", [{"weight_clip": 0.01}, {}])

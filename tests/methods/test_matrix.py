@@ -130,6 +130,29 @@ def test_features_of_any_discriminator_of_logits_can_be_matched(discriminator, p
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["generator=stargan", "generator.spectral_norm=true", "discriminator.attention=true", "gradient_penalty=r1"],
+        ["generator=unet_64", "generator.equalized=true", "generator.norm=pixel", "discriminator.equalized=true"],
+        ["generator=unet_64", "generator.attention=true", "generator.spectral_norm=true"],
+        [
+            *("generator=resnet_6blocks", "generator.attention=true", "discriminator.minibatch_stddev=true"),
+            "stabilizers.orthogonal_weight=1e-4",
+        ],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("method", choices("method"))
+def test_whatever_steadies_networks_goes_with_any_method(method, words, player):
+    common = ["objective=lsgan", "discriminator=patchgan", "discriminator.num_layers=1", "discriminator.norm=none"]
+    losses = play_two_steps(player, f"method={method}", *common, *SMALL[words[0].partition("=")[2]], *words)
+    paid = {name for name in losses if name.endswith("_orthogonal")}
+    both = {"generator_forward_orthogonal", "generator_backward_orthogonal"}
+    wanted = both if method == "cyclegan" else {"generator_orthogonal"}
+    assert paid == (wanted if "stabilizers.orthogonal_weight=1e-4" in words else set())
+
+
+@pytest.mark.parametrize(
     ("method", "data", "message"),
     [
         ("pix2pix", "unpaired", "the method trains on pairs of aligned images (data=paired), but the data set gives"),

@@ -360,6 +360,27 @@ def test_the_table_says_what_learns() -> None:
     ]
 
 
+def test_discriminators_learn_at_a_rate_of_their_own() -> None:
+    learning = choose_learning(
+        NETWORKS,
+        ["generator_forward"],
+        {"generators": ["generator_forward"], "discriminators": ["discriminator"]},
+        fresh=[],
+        freeze=[],
+        freeze_norm=False,
+        rates={"discriminator.bias": 0.5, "decoder": 0.1},
+        discriminator_rate=4.0,
+    )
+    assert learning_table(NETWORKS, learning) == [
+        ("generator_forward.encoder_1", 1, "learns"),
+        ("generator_forward.decoder_1", 3, "learns at 0.1 of the rate"),
+        ("generator_backward.encoder_1", 1, "learns"),
+        ("generator_backward.decoder_1", 3, "learns"),
+        ("discriminator.weight", 3, "learns at 4 of the rate"),
+        ("discriminator.bias", 1, "learns at 2 of the rate"),
+    ]
+
+
 def freeze_norms(generator: nn.Module, *fresh: str) -> Learning:
     return choose_learning(
         {"generator": generator},

@@ -23,6 +23,8 @@ from torch.nn import functional
 from translate.conversion.engine import Pixels, reflected
 from translate.conversion.inference import WinogradConvolution, normalize_images
 from translate.errors import UserError
+from translate.networks.attention import attend
+from translate.networks.layers import normalize_pixels
 
 KEPT = 32
 """Maps of at most so many values per pixel of the image are kept: of a ResNet all but those at full size."""
@@ -419,6 +421,27 @@ class Enlarged(FeatureMap):
         return span[0] // self.factor, (span[1] - 1) // self.factor + 1
 
 
+class Attended(FeatureMap):
+    """What every place sees of all others, whose keys and values are kept: an eighth of a layer's channels."""
+
+    def __init__(self, query: FeatureMap, key: FeatureMap, value: FeatureMap) -> None:
+        super().__init__((value.shape[1], *query.shape[2:]), query.workspace)
+        self.query = query
+        self.key, self.value = (each if isinstance(each, Kept) else Kept(each) for each in (key, value))
+
+    @cached_property
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """The keys and values of all places."""
+        rows, columns = ((0, length) for length in self.key.shape[2:])
+        return self.key.read(rows, columns), self.value.read(rows, columns)
+
+    def read(self, rows: Span, columns: Span) -> Tensor:
+        return attend(self.query.read(rows, columns), *self.seen)
+
+    def reach(self, rows: Span) -> Span:
+        raise AssertionError("a sketch is made for tiles that know nothing of one another")
+
+
 def _is_plain(places: np.ndarray) -> bool:
     """Whether each place follows the one before."""
     return bool((np.diff(places) == 1).all())
@@ -598,4 +621,6 @@ FUNCTIONS: dict[Any, Callable[..., FeatureMap]] = {
     torch.sigmoid: _pointwise(torch.sigmoid),
     torch.relu: _pointwise(torch.relu),
     torch.cat: _concatenate,
+    normalize_pixels: _pointwise(normalize_pixels),
+    attend: lambda query, key, value: Attended(query, key, value).kept(),
 }

@@ -27,6 +27,7 @@ from translate.conversion.inference import prepare_network
 from translate.conversion.tiles import Canvas, translate_layerwise, translate_tilewise
 from translate.errors import UserError
 from translate.model import Model
+from translate.networks.attention import SelfAttention
 from translate.opening import open_model
 from translate.pixels import denormalize, normalize
 
@@ -113,6 +114,11 @@ class TorchEngine(Engine):
         return super().free_memory()
 
     def tiles_problem(self, statistics: TileStatistics) -> str | None:
+        if statistics == "sampled" and any(isinstance(layer, SelfAttention) for layer in self.network.modules()):
+            return (
+                "the network's attention sees all of an image, which tiles of their own do not: use --tile-statistics "
+                "exact"
+            )
         return None
 
     def run_tiles(

@@ -37,7 +37,8 @@ class Translator:
             was trained at, translates, and resizes the result back.
         tile: `auto` translates images that do not fit into memory in tiles, a number images with a longer side, in
             tiles of so many pixels per side; `off` none.
-        tile_statistics: `exact` or `sampled`, see `Engine.run_tiles`; None is exact up to 64 tiles.
+        tile_statistics: `exact` or `sampled`, see `Engine.run_tiles`; None is exact up to 64 tiles, and for
+            networks with attention always.
     """
 
     def __init__(
@@ -230,7 +231,8 @@ class Translator:
     def _strips(self, source: Pixels, domain: str | None, tile: int) -> Iterator[np.ndarray]:
         height, width = source.shape[:2]
         count = -(-height // tile) * -(-width // tile)
-        statistics = self.tile_statistics or ("exact" if count <= EXACT_TILES else "sampled")
+        is_exact = count <= EXACT_TILES or self.engine.tiles_problem("sampled") is not None
+        statistics = self.tile_statistics or ("exact" if is_exact else "sampled")
         problem = self.engine.tiles_problem(statistics)
         if problem is not None:
             why = "are more than fit into memory in one piece" if self.tile == "auto" else f"exceed --tile {self.tile}"

@@ -79,6 +79,10 @@ def _options(network: nn.Module, settings: dict[str, Any], in_channels: int, out
         raise _inexpressible(f"{kind} that is told {network.num_domains} domains")
     if settings["padding"] != padding:
         raise _inexpressible(f"generator.padding={settings['padding']} instead of {padding}")
+    if settings["norm"] == "pixel":
+        raise _inexpressible("generator.norm=pixel instead of batch or instance")
+    if settings["attention"]:
+        raise _inexpressible("generator.attention=true")
     if settings["upsample"] == "resize":
         raise _inexpressible("generator.upsample=resize instead of deconv")
     count = settings["num_blocks"] if is_resnet else settings["num_downs"]

@@ -6,13 +6,15 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from translate.errors import UserError
 from translate.methods.augmentation import DiscriminatorAugmentation
 from translate.methods.step import Step
+from translate.networks.minibatch import MinibatchStddev
+from translate.networks.parametrized import scaling_of
 from translate.objectives.adversarial import AdversarialObjective
 from translate.objectives.energy import pulling_away_term
+from translate.objectives.orthogonal import orthogonal_penalty
 from translate.objectives.penalties import GradientPenalty
 
 Images = tuple[Tensor, ...]
@@ -42,6 +44,8 @@ class Adversary(nn.Module):
         instance_noise: standard deviation of the noise added to all that discriminators see, of pixels in [-1, 1]
             (Soenderby et al. 2017, section 2.2).
         instance_noise_steps: steps in which it falls to nothing; None lets it stay.
+        orthogonal_weight: what generators pay for filters that have something in common (Brock et al. 2019, equation
+            3): times `orthogonal_penalty`; 0 is off.
 
     Raises:
         UserError: a value outside its range, or a combination that makes no sense.
@@ -58,6 +62,7 @@ class Adversary(nn.Module):
         label_flipping: float = 0.0,
         instance_noise: float = 0.0,
         instance_noise_steps: int | None = None,
+        orthogonal_weight: float = 0.0,
     ) -> None:
         super().__init__()
         for name, value in (("label_smoothing", label_smoothing), ("label_flipping", label_flipping)):
@@ -72,6 +77,8 @@ class Adversary(nn.Module):
             raise UserError(f"stabilizers.instance_noise={instance_noise} must be at least 0; 0 is off")
         if instance_noise_steps is not None and instance_noise_steps < 1:
             raise UserError(f"stabilizers.instance_noise_steps={instance_noise_steps} must be at least 1, or null")
+        if orthogonal_weight < 0:
+            raise UserError(f"stabilizers.orthogonal_weight={orthogonal_weight} must be at least 0; 0 is off")
         for discriminator in discriminators.values():
             check_combination(objective, discriminator, gradient_penalty)
         self.objective = objective
@@ -80,6 +87,7 @@ class Adversary(nn.Module):
         self.label_flipping = label_flipping
         self.instance_noise = instance_noise
         self.instance_noise_steps = instance_noise_steps
+        self.orthogonal_weight = orthogonal_weight
         self.balances = nn.ModuleDict()
         if objective.balance is not None:
             self.balances.update({name: objective.balance() for name in discriminators})
@@ -135,6 +143,15 @@ class Adversary(nn.Module):
                 codes: Tensor = bare(discriminator).encode(shown)  # type: ignore[operator]
                 losses[f"{name}_pulling_away"] = self.objective.pulling_away * pulling_away_term(codes)
         return losses, domains
+
+    def weight_losses(self, generators: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """What generators pay for their weights alone, under keys that begin with their names."""
+        if not self.orthogonal_weight:
+            return {}
+        return {
+            f"{name}_orthogonal": self.orthogonal_weight * orthogonal_penalty(generator)
+            for name, generator in generators.items()
+        }
 
     def shown(self, images: Images, step: Step) -> Tensor:
         """What a discriminator gets to see of images that belong together.
@@ -202,27 +219,34 @@ def check_combination(
             f"the objective is made for {needs}, but {type(discriminator).__name__} gives {gives}: change "
             "discriminator= or objective="
         )
-    if penalty is not None and has_batch_norm(discriminator):
+    if penalty is not None and (mixing := what_mixes_batch(discriminator)) is not None:
+        setting, remedy = mixing
         raise UserError(
-            "discriminator.norm=batch does not go with a gradient penalty, which needs the gradient of each image "
-            "alone: use discriminator.norm=instance or discriminator.norm=none"
+            f"{setting} does not go with a gradient penalty, which needs the gradient of each image alone: use {remedy}"
         )
-    is_spectral = any(is_parametrized(module) for module in discriminator.modules())
-    if objective.weight_clip is not None and is_spectral:
+    scaling = scaling_of(discriminator)
+    if objective.weight_clip is not None and scaling is not None:
         raise UserError(
-            f"objective.weight_clip={objective.weight_clip} clips weights that discriminator.spectral_norm=true scales "
+            f"objective.weight_clip={objective.weight_clip} clips weights that discriminator.{scaling}=true scales "
             "again: use one of the two"
         )
-    if objective.needs_bounded_slopes and penalty is None and objective.weight_clip is None and not is_spectral:
+    is_bounded = scaling == "spectral_norm" or penalty is not None or objective.weight_clip is not None
+    if objective.needs_bounded_slopes and not is_bounded:
         raise UserError(
             "objective=wasserstein needs a critic of bounded slope: gradient_penalty=two_sided, "
             "objective.weight_clip=0.01, or discriminator.spectral_norm=true"
         )
 
 
-def has_batch_norm(network: nn.Module) -> bool:
-    """Whether what the network makes of an image depends on the others of its batch."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+def what_mixes_batch(discriminator: nn.Module) -> tuple[str, str] | None:
+    """The setting that lets what a discriminator makes of an image depend on the others of its batch, and those that do
+    not; None if there is none."""
+    for module in discriminator.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            return "discriminator.norm=batch", "discriminator.norm=instance or discriminator.norm=none"
+        if isinstance(module, MinibatchStddev):
+            return "discriminator.minibatch_stddev=true", "discriminator.minibatch_stddev=false"
+    return None
 
 
 Judgement = tuple[Logits, Tensor | None]
@@ -246,9 +270,9 @@ def looks(discriminator: nn.Module, images: Tensor) -> list[tuple[nn.Module, Ten
 def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Judgement, Judgement]:
     """What the discriminator makes of real and of fake images.
 
-    In one pass, which is faster, unless batch norm would then mix the two.
+    In one pass, which is faster, unless the discriminator would then mix the two.
     """
-    if has_batch_norm(discriminator):
+    if what_mixes_batch(discriminator) is not None:
         return judgement(discriminator(real)), judgement(discriminator(fake))
     logits, domains = judgement(discriminator(torch.cat([real, fake])))
     of_real, of_fake = (

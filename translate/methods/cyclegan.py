@@ -121,6 +121,7 @@ class CycleGAN(Method):
             ("generator_backward", self.discriminator_source, fake_source),
         ):
             losses |= self.adversary.generator_losses(name, discriminator, (fake,), step)[0]
+            losses |= self.adversary.weight_losses({name: getattr(self, name)})
         losses["cycle_source"] = self.cycle_weight_source * l1_loss(self.generator_backward(fake_target), source)
         losses["cycle_target"] = self.cycle_weight_target * l1_loss(self.generator_forward(fake_source), target)
         if self.identity_weight:

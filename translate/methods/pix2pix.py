@@ -105,6 +105,7 @@ class Pix2Pix(Method):
             return
 
         losses, _ = self.adversary.generator_losses("generator", self.discriminator, (*of_source, fake), step)
+        losses |= self.adversary.weight_losses({"generator": self.generator})
         losses["generator_l1"] = self.l1_weight * l1_loss(fake, target)
         if self.feature_matching_weight:
             judge: Any = bare(self.discriminator)

@@ -93,6 +93,7 @@ class StarGAN(Method):
         reconstructed = self.generator(fake, labels)
         losses["generator_domain"] = self.classification_weight * domain_loss(domains, targets, self.domains)
         losses["generator_reconstruction"] = self.reconstruction_weight * l1_loss(reconstructed, images)
+        losses |= self.adversary.weight_losses({"generator": self.generator})
         yield Turn("generator", losses)
 
     def translator(self, *, back: bool = False) -> nn.Module:

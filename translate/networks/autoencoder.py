@@ -16,11 +16,10 @@ from translate.networks.layers import (
     Initialization,
     Norm,
     halving_layers,
-    initialize,
     needs_bias,
     norm_layer,
-    normalize_spectrally,
 )
+from translate.networks.parametrized import draw_weights
 
 Distance = Literal["l1", "l2"]
 Energies = Float[Tensor, " batch"]
@@ -42,6 +41,8 @@ class Autoencoder(nn.Module):
         initialization: distribution of the first weights.
         gain: its scale.
         spectral_norm: divide weights by their largest singular value (Miyato et al. 2018).
+        equalized: draw weights from N(0, 1) and scale them at run time (see `Equalized`); `gain` is then that of batch
+            norm alone.
 
     Raises:
         UserError: a choice that does not exist, or num_layers below 1.
@@ -62,6 +63,7 @@ class Autoencoder(nn.Module):
         initialization: Initialization = "normal",
         gain: float = 0.02,
         spectral_norm: bool = False,
+        equalized: bool = False,
     ) -> None:
         super().__init__()
         if num_layers < 1:
@@ -79,9 +81,14 @@ class Autoencoder(nn.Module):
             self.decoder.append(nn.Sequential(convolution, norm_layer(norm, after), nn.LeakyReLU(0.2)))
         self.output = nn.Conv2d(width, in_channels, 3, padding=1)
         self.domain_head = nn.Conv2d(code, num_domains, 1) if num_domains else None
-        initialize(self, initialization, gain)
-        if spectral_norm:
-            normalize_spectrally(self)
+        draw_weights(
+            self,
+            "discriminator",
+            initialization=initialization,
+            gain=gain,
+            spectral_norm=spectral_norm,
+            equalized=equalized,
+        )
 
     @property
     def stages(self) -> dict[str, list[nn.Module]]:

@@ -9,10 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import fold, instance_norm
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from translate.errors import UserError, check_choice
+from translate.networks.attention import SelfAttention
 
-Norm = Literal["batch", "instance", "none"]
+Norm = Literal["batch", "instance", "none", "pixel"]
 Padding = Literal["reflect", "replicate", "zero"]
 Upsample = Literal["deconv", "resize"]
 Initialization = Literal["normal", "xavier", "kaiming", "orthogonal"]
@@ -34,6 +36,24 @@ class BatchNorm(nn.BatchNorm2d):
         if self.per_image_at_test and not self.training:
             return instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
         return super().forward(features)
+
+
+class PixelNorm(nn.Module):
+    """Divide the features of every pixel by the root of their mean square. Karras et al. 2018 (ProGAN), section 4.2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, features: Float[Tensor, "batch channels height width"]) -> Tensor:
+        return normalize_pixels(features)
+
+
+def normalize_pixels(features: Float[Tensor, "batch channels height width"]) -> Tensor:
+    """x / sqrt(mean of x^2 over the channels + 1e-8)."""
+    if has_torch_function_unary(features):  # a feature map in tiles
+        normalized: Tensor = handle_torch_function(normalize_pixels, (features,), features)
+        return normalized
+    return features * torch.rsqrt(features.square().mean(1, keepdim=True) + 1e-8)
 
 
 class Deconvolution(nn.ConvTranspose2d):
@@ -96,11 +116,14 @@ def run_layers(layers: nn.Sequential, features: Tensor, labels: Tensor | None) -
 
 def generator_stages(layers: nn.Sequential) -> dict[str, list[nn.Module]]:
     """The layers of a generator that halves, runs blocks and doubles, by stage: `encoder_1`, ..., `block_1`, ...,
-    `decoder_1`, ... What comes after the blocks is the decoder."""
+    `decoder_1`, ... What comes after the blocks is the decoder. Self-attention is a stage of its own."""
     stages: dict[str, list[nn.Module]] = {}
     counts = {"encoder": 0, "block": 0, "decoder": 0}
     part = "encoder"
     for group in _by_convolution(layers):
+        if isinstance(group[0], SelfAttention):
+            stages["attention"] = group
+            continue
         inside = [each for layer in group for each in layer.modules()]
         if not isinstance(group[0], nn.Conv2d | nn.ConvTranspose2d | nn.Sequential):
             part = "block"
@@ -112,8 +135,14 @@ def generator_stages(layers: nn.Sequential) -> dict[str, list[nn.Module]]:
 
 
 def discriminator_stages(layers: nn.Sequential, domain_head: nn.Module | None) -> dict[str, list[nn.Module]]:
-    """The layers of a discriminator by stage: `layer_1`, ..., the last of which gives the logits, and `domain_head`."""
-    stages = {f"layer_{count}": group for count, group in enumerate(_by_convolution(layers), start=1)}
+    """The layers of a discriminator by stage: `layer_1`, ..., the last of which gives the logits, `attention` and
+    `domain_head`."""
+    groups = _by_convolution(layers)
+    plain = [group for group in groups if not isinstance(group[0], SelfAttention)]
+    stages = {f"layer_{count}": group for count, group in enumerate(plain, start=1)}
+    for group in groups:
+        if isinstance(group[0], SelfAttention):
+            stages["attention"] = group
     return stages if domain_head is None else stages | {"domain_head": [domain_head]}
 
 
@@ -156,14 +185,20 @@ def norm_layer(norm: Norm, channels: int, num_domains: int = 0) -> nn.Module:
     Instance normalisation (Ulyanov et al. 2016) has neither affine parameters nor running statistics, as in the
     reference implementation. With `num_domains` it is conditional, also when it is `none`.
     """
-    layers: dict[str, type[nn.Module]] = {"batch": BatchNorm, "instance": nn.InstanceNorm2d, "none": nn.Identity}
+    layers: dict[str, type[nn.Module]] = {
+        "batch": BatchNorm,
+        "instance": nn.InstanceNorm2d,
+        "none": nn.Identity,
+        "pixel": PixelNorm,
+    }
     layer = _choose("norm", norm, layers)(channels)
     return ConditionalNorm(layer, channels, num_domains) if num_domains else layer
 
 
 def needs_bias(norm: Norm) -> bool:
-    """Whether a convolution followed by `norm` has a bias: the reference gives it one before instance norm alone."""
-    return norm == "instance"
+    """Whether a convolution followed by `norm` has a bias: the reference gives it one before instance norm alone, and
+    ProGAN before pixel norm, which subtracts no mean."""
+    return norm in ("instance", "pixel")
 
 
 def halving_layers(in_channels: int, widths: Sequence[int], norm: Norm, *, last_stride: int = 2) -> list[nn.Module]:

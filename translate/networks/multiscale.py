@@ -29,9 +29,12 @@ class MultiscaleDiscriminator(nn.Module):
         initialization: distribution of the first weights.
         gain: its scale.
         spectral_norm: divide weights by their largest singular value (Miyato et al. 2018).
+        equalized: draw weights from N(0, 1) and scale them at run time, as a PatchGAN does.
+        minibatch_stddev: give each PatchGAN a channel that says how varied the batch is.
+        attention: let every place of each PatchGAN look at all others.
 
     Raises:
-        UserError: a choice that does not exist, num_layers outside 1 to 5, or num_scales below 1.
+        UserError: num_scales below 1, or as `PatchGAN`.
     """
 
     def __init__(
@@ -46,6 +49,9 @@ class MultiscaleDiscriminator(nn.Module):
         initialization: Initialization = "normal",
         gain: float = 0.02,
         spectral_norm: bool = False,
+        equalized: bool = False,
+        minibatch_stddev: bool = False,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         if num_scales < 1:
@@ -60,6 +66,9 @@ class MultiscaleDiscriminator(nn.Module):
                 initialization=initialization,
                 gain=gain,
                 spectral_norm=spectral_norm,
+                equalized=equalized,
+                minibatch_stddev=minibatch_stddev,
+                attention=attention,
             )
             for _ in range(num_scales)
         ]

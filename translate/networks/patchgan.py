@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from translate.errors import UserError
+from translate.networks.attention import SelfAttention
 from translate.networks.layers import (
     DomainLogits,
     Initialization,
@@ -16,12 +17,12 @@ from translate.networks.layers import (
     PatchLogits,
     discriminator_stages,
     halving_layers,
-    initialize,
     needs_bias,
     norm_layer,
-    normalize_spectrally,
     stage_features,
 )
+from translate.networks.minibatch import MinibatchStddev
+from translate.networks.parametrized import draw_weights
 
 
 class PatchGAN(nn.Module):
@@ -39,9 +40,16 @@ class PatchGAN(nn.Module):
         initialization: distribution of the first weights.
         gain: its scale.
         spectral_norm: divide weights by their largest singular value (Miyato et al. 2018).
+        equalized: draw weights from N(0, 1) and scale them at run time (see `Equalized`); `gain` is then that of batch
+            norm alone.
+        minibatch_stddev: give the last convolution of the logits one more channel that says how varied the batch is
+            (`MinibatchStddev`).
+        attention: let every place look at all others (`SelfAttention`), after the last strided convolution: a logit is
+            then one of the whole image.
 
     Raises:
-        UserError: a choice that does not exist, or num_layers outside 1 to 5.
+        UserError: a choice that does not exist, two that do not go together, or num_layers outside 1 to 5; or, when
+            called in training, one image with `minibatch_stddev`.
     """
 
     def __init__(
@@ -55,6 +63,9 @@ class PatchGAN(nn.Module):
         initialization: Initialization = "normal",
         gain: float = 0.02,
         spectral_norm: bool = False,
+        equalized: bool = False,
+        minibatch_stddev: bool = False,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         if not 1 <= num_layers <= 5:
@@ -63,11 +74,20 @@ class PatchGAN(nn.Module):
         self.min_size = 2 ** (num_layers + 1) + 2**num_layers
         widths = [width * min(2**layer, 8) for layer in range(num_layers + 1)]
         layers = halving_layers(in_channels, widths, norm, last_stride=1)
-        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
+        if attention:
+            layers.insert(-3, SelfAttention(widths[-2]))
+        if minibatch_stddev:
+            layers.append(MinibatchStddev())
+        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1] + minibatch_stddev, 1, 4, stride=1, padding=1))
         self.domain_head = nn.Conv2d(widths[-1], num_domains, 4, stride=1, padding=1) if num_domains else None
-        initialize(self, initialization, gain)
-        if spectral_norm:
-            normalize_spectrally(self)
+        draw_weights(
+            self,
+            "discriminator",
+            initialization=initialization,
+            gain=gain,
+            spectral_norm=spectral_norm,
+            equalized=equalized,
+        )
 
     @property
     def logit_layers(self) -> nn.Sequential:
@@ -101,6 +121,8 @@ class PixelDiscriminator(nn.Module):
         initialization: distribution of the first weights.
         gain: its scale.
         spectral_norm: divide weights by their largest singular value (Miyato et al. 2018).
+        equalized: draw weights from N(0, 1) and scale them at run time (see `Equalized`); `gain` is then that of batch
+            norm alone.
     """
 
     min_size = 1
@@ -115,6 +137,7 @@ class PixelDiscriminator(nn.Module):
         initialization: Initialization = "normal",
         gain: float = 0.02,
         spectral_norm: bool = False,
+        equalized: bool = False,
     ) -> None:
         super().__init__()
         self.norm: Norm = norm
@@ -127,9 +150,14 @@ class PixelDiscriminator(nn.Module):
             nn.Conv2d(2 * width, 1, 1, bias=needs_bias(norm)),
         )
         self.domain_head = nn.Conv2d(2 * width, num_domains, 1) if num_domains else None
-        initialize(self, initialization, gain)
-        if spectral_norm:
-            normalize_spectrally(self)
+        draw_weights(
+            self,
+            "discriminator",
+            initialization=initialization,
+            gain=gain,
+            spectral_norm=spectral_norm,
+            equalized=equalized,
+        )
 
     @property
     def logit_layers(self) -> nn.Sequential:
@@ -157,5 +185,6 @@ def _judge(
     if domain_head is None:
         logits: Tensor = layers(images)
         return logits
-    features = layers[:-1](images)
-    return layers[-1](features), domain_head(features).mean((2, 3))
+    last = 2 if isinstance(layers[-2], MinibatchStddev) else 1  # what differs in a batch says nothing of the domains
+    features = layers[:-last](images)
+    return layers[-last:](features), domain_head(features).mean((2, 3))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 from translate.errors import check_choice
+from translate.networks.attention import SelfAttention
 from translate.networks.layers import (
     Initialization,
     Norm,
@@ -19,13 +20,13 @@ from translate.networks.layers import (
     TakesLabels,
     check_labels,
     generator_stages,
-    initialize,
     needs_bias,
     norm_layer,
     padding_layer,
     run_layers,
     upsampling_layer,
 )
+from translate.networks.parametrized import draw_weights
 
 Downsample = Literal["stride", "blur"]
 Upsample = Literal["deconv", "resize", "blur"]
@@ -52,9 +53,14 @@ class ResNet(nn.Module):
         padding: border of the 7x7 convolutions and of the residual blocks.
         initialization: distribution of the first weights.
         gain: its scale.
+        spectral_norm: divide weights by their largest singular value (Miyato et al. 2018).
+        equalized: draw weights from N(0, 1) and scale them at run time (see `Equalized`); `gain` is then that of batch
+            norm alone.
+        attention: let every place look at all others (`SelfAttention`), in the middle of the residual blocks.
 
     Raises:
-        UserError: a choice that does not exist; or, when called, labels that are missing or of another shape.
+        UserError: a choice that does not exist, or two that do not go together; or, when called, labels that are
+            missing or of another shape.
     """
 
     size_multiple = 4
@@ -75,6 +81,9 @@ class ResNet(nn.Module):
         padding: Padding = "reflect",
         initialization: Initialization = "normal",
         gain: float = 0.02,
+        spectral_norm: bool = False,
+        equalized: bool = False,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         check_choice("downsample", downsample, ("stride", "blur"))
@@ -95,10 +104,13 @@ class ResNet(nn.Module):
             ]
             if downsample == "blur":
                 layers.append(BlurDown(2 * channels))
-        layers += [
+        blocks: list[nn.Module] = [
             ResidualBlock(4 * width, num_domains=num_domains, norm=norm, dropout=dropout, padding=padding)
             for _ in range(num_blocks)
         ]
+        if attention:
+            blocks.insert(num_blocks // 2, SelfAttention(4 * width))
+        layers += blocks
         for channels in (4 * width, 2 * width):
             if upsample == "blur":
                 layers += [BlurUp(channels), nn.Conv2d(channels, channels // 2, 3, padding=1, bias=bias)]
@@ -107,11 +119,18 @@ class ResNet(nn.Module):
             layers += [norm_layer(norm, channels // 2, num_domains), nn.ReLU()]
         layers += [padding_layer(padding, 3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
-        initialize(self, initialization, gain)
+        draw_weights(
+            self,
+            "generator",
+            initialization=initialization,
+            gain=gain,
+            spectral_norm=spectral_norm,
+            equalized=equalized,
+        )
 
     @property
     def stages(self) -> dict[str, list[nn.Module]]:
-        """Its layers by stage: `encoder_1` to `encoder_3`, `block_1`, ..., `decoder_1` to `decoder_3`."""
+        """Its layers by stage: `encoder_1` to `encoder_3`, `block_1`, ..., `decoder_1` to `decoder_3`, `attention`."""
         return generator_stages(self.model)
 
     def forward(

@@ -35,6 +35,7 @@ class StarGANGenerator(nn.Module):
         num_domains: length of the label vectors that say what to translate into; 0 is a generator without labels.
         num_blocks: residual blocks.
         width: filters of the first layer; the residual blocks have 4 * width.
+        spectral_norm: divide weights by their largest singular value (Miyato et al. 2018).
 
     Raises:
         UserError: when called, labels that are missing or of another shape.
@@ -44,7 +45,14 @@ class StarGANGenerator(nn.Module):
     min_size = 8
 
     def __init__(
-        self, *, in_channels: int, out_channels: int, num_domains: int = 0, num_blocks: int = 6, width: int = 64
+        self,
+        *,
+        in_channels: int,
+        out_channels: int,
+        num_domains: int = 0,
+        num_blocks: int = 6,
+        width: int = 64,
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         self.num_domains = num_domains
@@ -59,6 +67,8 @@ class StarGANGenerator(nn.Module):
             layers += [deconvolution, ImageNorm(channels // 2), nn.ReLU()]
         layers += [nn.Conv2d(width, out_channels, 7, padding=3, bias=False), nn.Tanh()]
         self.main = nn.Sequential(*layers)
+        if spectral_norm:
+            normalize_spectrally(self)
 
     @property
     def stages(self) -> dict[str, list[nn.Module]]:

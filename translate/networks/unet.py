@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from translate.errors import UserError
+from translate.networks.attention import SelfAttention
 from translate.networks.layers import (
     Initialization,
     Norm,
@@ -16,13 +17,16 @@ from translate.networks.layers import (
     TakesLabels,
     Upsample,
     check_labels,
-    initialize,
     needs_bias,
     norm_layer,
     padding_mode,
     run_layers,
     upsampling_layer,
 )
+from translate.networks.parametrized import draw_weights
+
+ATTENTION_LEVEL = 2
+"""The level that may have self-attention, counted from 0 at full size: its maps are an eighth of the image."""
 
 
 class UNet(nn.Module):
@@ -43,10 +47,15 @@ class UNet(nn.Module):
         padding: border of the strided convolutions (transposed convolutions know only zero).
         initialization: distribution of the first weights.
         gain: its scale.
+        spectral_norm: divide weights by their largest singular value (Miyato et al. 2018).
+        equalized: draw weights from N(0, 1) and scale them at run time (see `Equalized`); `gain` is then that of batch
+            norm alone.
+        attention: let every place look at all others (`SelfAttention`), where the image has been halved three times
+            (fewer in a shallow network: all but once), before it is halved again.
 
     Raises:
-        UserError: a choice that does not exist, or num_downs below 2; or, when called, a size that is no multiple, or
-            labels that are missing or of another shape.
+        UserError: a choice that does not exist, two that do not go together, or num_downs below 2; or, when called, a
+            size that is no multiple, or labels that are missing or of another shape.
     """
 
     def __init__(
@@ -63,6 +72,9 @@ class UNet(nn.Module):
         padding: Padding = "zero",
         initialization: Initialization = "normal",
         gain: float = 0.02,
+        spectral_norm: bool = False,
+        equalized: bool = False,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         if num_downs < 2:
@@ -83,23 +95,35 @@ class UNet(nn.Module):
                 dropout=dropout if is_widest_middle else 0.0,
                 upsample=upsample,
                 padding=padding,
+                attention=attention and level == min(ATTENTION_LEVEL, num_downs - 2),
             )
         assert block is not None
         self.model = block
-        initialize(self, initialization, gain)
+        draw_weights(
+            self,
+            "generator",
+            initialization=initialization,
+            gain=gain,
+            spectral_norm=spectral_norm,
+            equalized=equalized,
+        )
 
     @property
     def stages(self) -> dict[str, list[nn.Module]]:
-        """Its layers by stage, as images pass them: `encoder_1` to `encoder_n`, then `decoder_1` to `decoder_n`."""
+        """Its layers by stage, as images pass them: `encoder_1` to `encoder_n`, then `decoder_1` to `decoder_n`; and
+        `attention`."""
         encoder: list[list[nn.Module]] = []
         decoder: list[list[nn.Module]] = []
+        attention: list[nn.Module] = []
         block: SkipBlock | None = self.model
         while block is not None:
             down, block, up = block.parts
-            encoder.append(down)
+            attention += [layer for layer in down if isinstance(layer, SelfAttention)]
+            encoder.append([layer for layer in down if not isinstance(layer, SelfAttention)])
             decoder.insert(0, up)
         stages = {f"encoder_{count}": layers for count, layers in enumerate(encoder, start=1)}
-        return stages | {f"decoder_{count}": layers for count, layers in enumerate(decoder, start=1)}
+        stages |= {f"decoder_{count}": layers for count, layers in enumerate(decoder, start=1)}
+        return stages | ({"attention": attention} if attention else {})
 
     def forward(
         self,
@@ -134,6 +158,7 @@ class SkipBlock(TakesLabels):
         dropout: float,
         upsample: Upsample,
         padding: Padding,
+        attention: bool,
     ) -> None:
         super().__init__()
         self.is_outermost = image_channels is not None
@@ -148,14 +173,15 @@ class SkipBlock(TakesLabels):
             padding=padding,
             bias=bias or self.is_outermost,
         )
+        look = [SelfAttention(inner)] if attention else []
         layers: list[nn.Module]
         if self.is_outermost:
             assert inside is not None
-            layers = [down, inside, nn.ReLU(), up, nn.Tanh()]
+            layers = [down, *look, inside, nn.ReLU(), up, nn.Tanh()]
         elif inside is None:
             layers = [nn.LeakyReLU(0.2), down, nn.ReLU(), up, norm_layer(norm, outer, num_domains)]
         else:
-            middle = [norm_layer(norm, inner, num_domains), inside, nn.ReLU()]
+            middle = [norm_layer(norm, inner, num_domains), *look, inside, nn.ReLU()]
             layers = [nn.LeakyReLU(0.2), down, *middle, up, norm_layer(norm, outer, num_domains)]
             if dropout:
                 layers.append(nn.Dropout(dropout))

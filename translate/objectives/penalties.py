@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import conv_transpose2d, relu
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -146,7 +147,8 @@ def input_gradient(
     if layers is not None and is_piecewise_linear(layers):
         return piecewise_linear_gradient(layers, images)
     images.requires_grad_(True)
-    judged = discriminator(images)
+    with sdpa_kernel(SDPBackend.MATH):  # the others cannot be differentiated twice
+        judged = discriminator(images)
     logits = judged[0] if isinstance(judged, tuple) else judged
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient

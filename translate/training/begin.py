@@ -12,6 +12,7 @@ from translate.domains import Domains
 from translate.errors import UserError
 from translate.methods.method import Method
 from translate.model import Lineage, Model, NoDraws
+from translate.networks.parametrized import settle
 from translate.opening import open_model
 from translate.pixels import Side
 from translate.training.checkpoint import read_state
@@ -27,6 +28,8 @@ Role = Literal["input", "output", "other"]
 ALIKE = {"generator": ("generator_forward", "generator_backward"), "generator_forward": ("generator",)}
 """Networks that may begin with the weights of another one, where their own are not there, tried in this order."""
 COUNTER = "num_batches_tracked"
+SPECTRAL = ("._u", "._v")
+"""The vectors that follow the largest singular value of a weight."""
 MASK = "\0"
 """What the label of an entry begins with that is no domain's, but says which label set is known."""
 NAMED = 6
@@ -91,7 +94,7 @@ def read_origin(checkpoint: Path, *, trusted: tuple[str, ...] = (), discriminato
     Raises:
         UserError: there is none, or it is damaged.
     """
-    model = open_model(checkpoint, trusted=trusted)
+    model = open_model(checkpoint, trusted=trusted, folded=False)
     remedy = "finetune.keep_discriminator=false goes on without it, with a new discriminator"
     state = read_state(checkpoint, mapped=True, remedy=remedy) if discriminator and checkpoint.is_dir() else None
     networks = state["networks"] if state else {}
@@ -162,8 +165,13 @@ def _drawn(name: str, network: nn.Module, fresh: Names) -> dict[str, Tensor]:
     return {
         key: tensor.clone()
         for key, tensor in network.state_dict().items()
-        if f"{name}.{key}" in fresh or (key not in parameters and f"{name}.{key}".rpartition(".")[0] in layers)
+        if f"{name}.{key}" in fresh or (key not in parameters and _is_inside(f"{name}.{key}", layers))
     }
+
+
+def _is_inside(key: str, layers: set[str]) -> bool:
+    """Whether a tensor is one of these layers, or of what computes their weights."""
+    return any(key.startswith(f"{layer}.") for layer in layers)
 
 
 def describe_origin(origin: Origin, settings: Settings) -> list[str]:
@@ -249,7 +257,9 @@ class _Fitting:
         for key in (key for key in state if key in given):
             old, new = given[key], state[key]
             value = self._fit(name, key, network, old.to(new), new)
-            if value is None:
+            if value is None and key.endswith(SPECTRAL):  # found anew, of the new weights
+                fitted[key] = new
+            elif value is None:
                 problems.append(f"{key} has the shape {tuple(old.shape)}, not {tuple(new.shape)}")
             else:
                 fitted[key] = value
@@ -258,6 +268,8 @@ class _Fitting:
         if not problems:
             counters = {key: value for key, value in tensors.items() if key.endswith(COUNTER)}
             network.load_state_dict(fitted | counters, strict=False)
+            if changes:
+                settle(network)
         return problems
 
     def _fit(self, name: str, key: str, network: nn.Module, old: Tensor, new: Tensor) -> Tensor | None:
@@ -328,11 +340,12 @@ def _by_name(known: Sequence[str], wanted: Sequence[str], *, is_fresh: bool) -> 
 
 
 def _role(network: nn.Module, key: str, axis: int) -> Role:
-    layer = network.get_submodule(key.rpartition(".")[0])
+    layer_name, _, kind = key.partition(".parametrizations.")
+    layer = network.get_submodule(layer_name if kind else key.rpartition(".")[0])
     if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         return "other"
     input_axis = 0 if isinstance(layer, nn.ConvTranspose2d) else 1
-    return "input" if key.endswith("weight") and axis == input_axis else "output"
+    return "input" if key.endswith(("weight", "weight.original")) and axis == input_axis else "output"
 
 
 def _some(problems: Sequence[str]) -> str:

@@ -45,10 +45,12 @@ def choose_learning(
     freeze: Sequence[str],
     freeze_norm: bool,
     rates: Mapping[str, float],
+    discriminator_rate: float = 1.0,
 ) -> Learning:
     """What learns of networks as the settings `finetune.fresh`, `freeze`, `freeze_norm` and `rates` say; see `select`.
 
-    The norms of what is fresh are not frozen. `players` have the networks that each of them moves.
+    The norms of what is fresh are not frozen. Players called discriminator have `discriminator_rate` as a factor
+    besides (two time scales, Heusel et al. 2017). `players` have the networks that each of them moves.
 
     Raises:
         UserError: a word that names no part, a part that is both fresh and frozen, no norm to freeze, a rate that is
@@ -78,6 +80,10 @@ def choose_learning(
         if not rate > 0:
             raise UserError(f"finetune.rates.{word}={rate} must be more than 0; finetune.freeze=[{word}] lets it stay")
         factors |= dict.fromkeys(select("finetune.rates", [word], networks, generators), rate)
+    for player, names in players.items():
+        if player.startswith("discriminator") and discriminator_rate != 1:
+            for parameter in (f"{name}.{key}" for name in names for key, _ in networks[name].named_parameters()):
+                factors[parameter] = factors.get(parameter, 1.0) * discriminator_rate
     return Learning(new, frozenset(frozen), factors, frozenset(norms))
 
 

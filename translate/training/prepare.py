@@ -12,7 +12,7 @@ from translate.data.source import DataSource, Progress
 from translate.errors import UserError
 from translate.methods.method import Method
 from translate.methods.step import Step
-from translate.model import assemble
+from translate.model import NoDraws, assemble
 from translate.training.devices import count_processes
 from translate.training.parts import Learning, choose_learning
 from translate.training.plateau import Plateau
@@ -38,6 +38,10 @@ def check_settings(settings: Settings) -> None:
         raise UserError(f"seed={settings.seed} must be 0 or more")
     if not 0 <= settings.average_decay < 1:
         raise UserError(f"average_decay={settings.average_decay} is outside 0 to 1; 0 is off, 0.999 is usual")
+    if not 0 < settings.discriminator_rate < math.inf:
+        raise UserError(
+            f"discriminator_rate={settings.discriminator_rate} must be more than 0; 1 is the generator's rate"
+        )
     checkpoint = settings.finetune.checkpoint
     if checkpoint is not None and Path(checkpoint).resolve().is_relative_to(Path(settings.output).resolve()):
         raise UserError(f"output={settings.output} is where from={checkpoint} lies: give another output=FOLDER")
@@ -87,6 +91,7 @@ def what_learns(method: Method, settings: Settings) -> Learning:
         freeze=settings.finetune.freeze,
         freeze_norm=settings.finetune.freeze_norm,
         rates=settings.finetune.rates,
+        discriminator_rate=settings.discriminator_rate,
     )
 
 
@@ -94,7 +99,7 @@ def check_networks(settings: Settings, data: DataSource, allowed: tuple[str, ...
     """Raise UserError when the method cannot be built for this data or cannot take its images, or nothing could learn;
     costs no memory."""
     check_warmup(settings, data)
-    with torch.device("meta"):
+    with torch.device("meta"), NoDraws():
         method = make_method(settings, data, allowed)
         check_size(settings, method)
         play_once(settings, data, method)

@@ -56,6 +56,7 @@ class Stabilizers:
     label_flipping: float = 0.0
     instance_noise: float = 0.0
     instance_noise_steps: int | None = None
+    orthogonal_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Settings:
     wandb: Wandb
     # Runs of earlier versions have no such keys.
     updates: Literal["alternating", "simultaneous"] = "alternating"
+    discriminator_rate: float = 1.0
     gradient_penalty: Component | None = None
     discriminator_augmentation: Component | None = None
     stabilizers: Stabilizers = field(default_factory=Stabilizers)
