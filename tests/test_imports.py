@@ -35,10 +35,11 @@ MAY_IMPORT = {
         *("__init__", "data", "opening"),
     },
     "evaluation": {"errors", "files", "batch", "domains", "pixels", "build", "objectives", "data", "conversion"},
+    "sweeps": {"errors", "files", "build", "config", "data", "training", "evaluation"},
     "config": {"errors", "build", "training"},
     "cli": {
         *("errors", "build", "config", "signals", "model", "model_folder", "data", "training", "conversion"),
-        *("evaluation", "interop", "opening"),
+        *("evaluation", "interop", "opening", "sweeps"),
     },
     "__init__": {"conversion"},
     "__main__": {"cli"},
