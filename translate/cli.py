@@ -45,8 +45,8 @@ Measured = Annotated[
     Optional[str], typer.Option("--evaluate", metavar="SPLIT", help="with -m: measure every run on that split too")
 ]
 SWEEPING = (
-    "-m, --multirun trains with every combination of the values given (objective=lsgan,hinge seed=1,2,3), each run in a "
-    "folder of its own in output=FOLDER, and compares them in FOLDER/sweep.csv and FOLDER/sweep.png; --evaluate SPLIT "
+    "-m, --multirun trains with every combination of the values given (objective=lsgan,hinge seed=1,2,3), each run in "
+    "a folder of its own in output=FOLDER, and compares them in FOLDER/sweep.csv and FOLDER/sweep.png; --evaluate SPLIT "
     "measures each of them as translate evaluate does; "
 )
 FROM = ("from", "", "the run, model folder or file of another project's weights to go on from")

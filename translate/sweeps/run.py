@@ -45,7 +45,7 @@ def make_runs(
     """Make every run that is not finished, in the order given; returns the signal that stopped them, if one did.
 
     sweep.csv and sweep.png are written after every run. Runs of another command that are in the folder keep their rows.
-    `measure` gives metrics of a finished run on a `split`, if that is named. What has diverged is not tried again as long
+    `measure` gives metrics of a finished run on a `split`, if one is named. What diverged is not tried again as long
     as its folder is there and its words are the same. `make` is how a run is made (default: trained).
 
     Raises:

@@ -53,7 +53,7 @@ class Row:
         return {key: value for key, _, value in pairs}
 
     def value(self, metric: str, split: str | None) -> float | None:
-        """A metric of the best model on `split`; without one on the validation images, of the last if no best is kept."""
+        """A metric of the best model on `split`; without one on the validation images, of the last if none is best."""
         names = [f"{split}_{metric}"] if split else [f"best_{metric}", f"final_{metric}"]
         return next((self.numbers[name] for name in names if name in self.numbers), None)
 
