@@ -46,8 +46,8 @@ Measured = Annotated[
 ]
 SWEEPING = (
     "-m, --multirun trains with every combination of the values given (objective=lsgan,hinge seed=1,2,3), each run in "
-    "a folder of its own in output=FOLDER, and compares them in FOLDER/sweep.csv and FOLDER/sweep.png; --evaluate SPLIT "
-    "measures each of them as translate evaluate does; "
+    "a folder of its own in output=FOLDER, and compares them in FOLDER/sweep.csv and FOLDER/sweep.png; --evaluate "
+    "SPLIT measures each of them as translate evaluate does; "
 )
 FROM = ("from", "", "the run, model folder or file of another project's weights to go on from")
 GROUPS = {
@@ -111,7 +111,7 @@ def run_sweep(
     """Train with every combination of the values in `words`, measure each on `split` if asked, and compare them."""
     from translate.config import combine, quoted
     from translate.errors import check_choice
-    from translate.sweeps.plan import Planned, plan
+    from translate.sweeps.plan import Planned, plan, refusals
     from translate.sweeps.report import how_many, print_sweep
     from translate.sweeps.run import make_runs
     from translate.sweeps.table import FAILED, read_table
@@ -139,9 +139,9 @@ def run_sweep(
 
     folder, planned = plan(combine(words, config_dir), lambda words: compose(words, config_dir))
     say(f"A sweep of {len(planned)} runs in {folder}")
-    stopped_by = make_runs(
-        folder, planned, split=split, measure=measure, say=say, progress=progress_bar("reading images")
-    )
+    progress = progress_bar("reading images")
+    refused = refusals(planned, progress)
+    stopped_by = make_runs(folder, planned, refused, split=split, measure=measure, say=say, progress=progress)
     rows = read_table(folder)
     print_sweep(console, folder, rows, split)
     say(f"{how_many(rows)}.")

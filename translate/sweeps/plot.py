@@ -12,7 +12,7 @@ from translate.training.log import VALIDATION, read_metrics
 FILE = "sweep.png"
 ROW = 0.28
 """Inches that a row takes."""
-COLORED = 10
+COLORED = 6
 """Rows, the best, that get a colour of their own."""
 
 
@@ -51,7 +51,7 @@ def _draw_dots(panel: Any, task: Task, palette: Sequence[Any]) -> None:
         if len(numbers) > 1:
             panel.plot([summary.mean(metric)] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1.5)
         marks = ", ".join(dict.fromkeys(summary.failures))
-        labels.append(without(summary, task) + (f"  ({marks})" if marks else ""))
+        labels.append(short(summary, task) + (f"  ({marks})" if marks else ""))
     panel.set_yticks(range(len(labels)), labels, fontsize=8)
     panel.set_ylim(len(labels) - 0.5, -0.5)
     split = task.summaries[0].split
@@ -75,7 +75,7 @@ def _draw_curves(panel: Any, folder: Path, task: Task, palette: Sequence[Any]) -
         if not points:
             continue
         steps, means, _ = zip(*points, strict=True)
-        label = without(task.summaries[place], task) if place < COLORED else None
+        label = short(task.summaries[place], task) if place < COLORED else None
         panel.plot(
             steps, means, color=palette[place], linewidth=1.3, label=label, marker="." if len(steps) == 1 else ""
         )
@@ -85,6 +85,13 @@ def _draw_curves(panel: Any, folder: Path, task: Task, palette: Sequence[Any]) -
     panel.grid(alpha=0.3)
     handles, labels = panel.get_legend_handles_labels()
     panel.legend(handles[::-1], labels[::-1], fontsize=7)
+
+
+def short(summary: Summary, task: Task) -> str:
+    """The same, without the keys of values that are words."""
+    own = {key: value for key, value in summary.values.items() if key not in task.values}
+    is_word = {key: value[:1].isalpha() and value not in ("true", "false", "null") for key, value in own.items()}
+    return " ".join(value if is_word[key] else f"{key}={value}" for key, value in own.items()) or summary.label
 
 
 def without(summary: Summary, task: Task) -> str:

@@ -37,10 +37,11 @@ def make_table(task: Task, split: str | None) -> Table:
     """A row per combination of everything but the seed; the best of a column is marked with a star."""
     where = f"on the {split} split" if split else "on the validation images, of the best model where one is kept"
     table = Table(title=f"{task.label}{': ' * bool(task.label)}{where}", title_justify="left")
-    table.add_column("", overflow="fold")
-    table.add_column("runs")
+    keys = list(dict.fromkeys(key for summary in task.summaries for key in summary.values if key not in task.values))
+    for name in (*keys, "runs"):
+        table.add_column(name, overflow="fold")
     for name in (*task.metrics, "minutes"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     best = {name: task.best(name) for name in task.metrics}
     for summary in task.summaries:
         cells = [Text(number_with_spread(summary, name)) for name in task.metrics]
@@ -49,7 +50,8 @@ def make_table(task: Task, split: str | None) -> Table:
                 cell.append(" *")
                 cell.stylize("bold green")
         minutes = "" if summary.minutes is None else f"{summary.minutes:.1f}"
-        table.add_row(Text(without(summary, task)), Text(count_runs(summary)), *cells, Text(minutes))
+        values = [Text(summary.values.get(key, "")) for key in keys]
+        table.add_row(*values, Text(count_runs(summary)), *cells, Text(minutes))
     return table
 
 
@@ -67,7 +69,8 @@ def number_with_spread(summary: Summary, metric: str) -> str:
     mean, spread = summary.mean(metric), summary.spread(metric)
     if mean is None:
         return ""
-    return f"{mean:.4f}" if spread is None else f"{mean:.4f} ± {spread:.4f}"
+    places = 4 if abs(mean) < 3 else 2
+    return f"{mean:.{places}f}" if spread is None else f"{mean:.{places}f} ± {spread:.{places}f}"
 
 
 def advise(task: Task, folder: Path) -> str | None:

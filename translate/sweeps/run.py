@@ -14,7 +14,7 @@ import torch
 
 from translate.data.source import Progress
 from translate.errors import DivergenceError, UserError
-from translate.sweeps.plan import Planned, refusals
+from translate.sweeps.plan import Planned
 from translate.sweeps.plot import draw_sweep
 from translate.sweeps.table import (
     DIVERGED,
@@ -31,10 +31,14 @@ from translate.sweeps.table import (
 from translate.training.log import METRICS
 from translate.training.run import Outcome, train
 
+DRAW_AFTER = 60
+"""Seconds at least between two drawings of sweep.png."""
+
 
 def make_runs(
     folder: Path,
     planned: Sequence[Planned],
+    refused: Mapping[str, str],
     *,
     split: str | None = None,
     measure: Callable[[Planned], Mapping[str, float]] | None = None,
@@ -44,15 +48,15 @@ def make_runs(
 ) -> Signals | None:
     """Make every run that is not finished, in the order given; returns the signal that stopped them, if one did.
 
-    sweep.csv and sweep.png are written after every run. Runs of another command that are in the folder keep their rows.
-    `measure` gives metrics of a finished run on a `split`, if one is named. What diverged is not tried again as long
-    as its folder is there and its words are the same. `make` is how a run is made (default: trained).
+    What is `refused`, by name, becomes a row with its reason. sweep.csv is written after every run, and sweep.png if it
+    was not just drawn. Runs of another command that are in the folder keep their rows. `measure` gives metrics of a
+    finished run on a `split`, if one is named. What diverged is not tried again as long as its folder is there and its
+    words are the same. `make` is how a run is made (default: trained).
 
     Raises:
-        UserError: what no run can be made with; or every one is refused.
+        UserError: every run is refused; or the table there is none.
     """
     make = make or (lambda run: _train(run, progress))
-    refused = refusals(planned, progress)
     if len(refused) == len(planned):
         raise UserError("every run is refused:\n" + "\n".join(f"  {name}: {why}" for name, why in refused.items()))
     rows = {row.name: row for row in read_table(folder)}
@@ -65,12 +69,8 @@ def make_runs(
         elif rows[run.name].outcome.startswith(REFUSED):
             rows[run.name].outcome = WAITING
 
-    def write() -> None:
-        write_table(folder, list(rows.values()))
-        draw_sweep(folder, summarize(list(rows.values()), split))
-
     write_table(folder, list(rows.values()))
-    signal = None
+    signal, drawn = None, time.monotonic()
     for number, run in enumerate(planned, start=1):
         row = rows[run.name]
         head = f"Run {number} of {len(planned)}, {run.name}"
@@ -82,10 +82,13 @@ def make_runs(
         if signal is None and split is not None and measure is not None and row.outcome == FINISHED:
             _measure(row, run, split, measure, say)
         say(f"{head}: {row.outcome}")
-        write()
+        write_table(folder, list(rows.values()))
         if signal is not None:
             break
-    write()
+        if time.monotonic() - drawn > DRAW_AFTER:
+            draw_sweep(folder, summarize(list(rows.values()), split))
+            drawn = time.monotonic()
+    draw_sweep(folder, summarize(list(rows.values()), split))
     return signal
 
 
@@ -105,9 +108,6 @@ def _make(row: Row, run: Planned, make: Callable[[Planned], Outcome], folder: Pa
     if _last_change(folder) != before:  # a run that is finished already returns at once
         row.numbers["minutes"] = row.numbers.get("minutes", 0.0) + (time.perf_counter() - started) / 60
     row.read_validation(folder)
-    gc.collect()  # networks and optimisers refer to one another
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
     return signal
 
 
@@ -118,7 +118,12 @@ def _last_change(folder: Path) -> int:
 
 def _train(run: Planned, progress: Progress | None) -> Outcome:
     composed = run.composed
-    return train(composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress)
+    try:
+        return train(composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress)
+    finally:
+        gc.collect()  # networks and optimisers refer to one another
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def _measure(

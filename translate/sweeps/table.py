@@ -12,7 +12,7 @@ from pathlib import Path
 from translate.errors import UserError
 from translate.evaluation.metrics import write_rows
 from translate.training.log import VALIDATION, best_measurement, read_metrics
-from translate.training.validation import BETTER_WHEN_HIGHER, CYCLE, RECONSTRUCTION
+from translate.training.validation import BETTER_WHEN_HIGHER, CYCLE, PAIRED, RECONSTRUCTION
 
 FILE = "sweep.csv"
 SEED = "seed"
@@ -189,7 +189,7 @@ def summarize(rows: Sequence[Row], split: str | None = None) -> list[Task]:
 
 
 def known_metrics(rows: Iterable[Row], split: str | None) -> list[str]:
-    """The metrics of a split (None: of the validation) that some row has."""
+    """The metrics of a split (None: of the validation) that some row has, those beside true answers first."""
     prefixes = (f"{split}_",) if split else ("best_", "final_")
     found: dict[str, None] = {}
     for row in rows:
@@ -198,7 +198,7 @@ def known_metrics(rows: Iterable[Row], split: str | None) -> list[str]:
             name = column.removeprefix(prefix or "")
             if prefix and name != "step" and name not in NOT_OF_THE_MODEL and not name.startswith("input "):
                 found[name] = None
-    return list(found)
+    return sorted(found, key=lambda name: PAIRED.index(name) if name in PAIRED else len(PAIRED))
 
 
 def _place(summary: Summary, metric: str) -> tuple[bool, float]:
