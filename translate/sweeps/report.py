@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from translate.sweeps.plot import FILE as PLOT
-from translate.sweeps.plot import without
+from translate.sweeps.plot import short, without
 from translate.sweeps.table import FILE, FINISHED, WAITING, Row, Summary, Task, summarize
 
 
@@ -38,8 +38,9 @@ def make_table(task: Task, split: str | None) -> Table:
     where = f"on the {split} split" if split else "on the validation images, of the best model where one is kept"
     table = Table(title=f"{task.label}{': ' * bool(task.label)}{where}", title_justify="left")
     keys = list(dict.fromkeys(key for summary in task.summaries for key in summary.values if key not in task.values))
-    for name in (*keys, "runs"):
-        table.add_column(name, overflow="fold")
+    widest = max(len(short(summary, task)) for summary in task.summaries)
+    table.add_column("\n".join(keys), overflow="fold", min_width=min(widest, 24))
+    table.add_column("runs")
     for name in (*task.metrics, "minutes"):
         table.add_column(name, justify="right", no_wrap=True)
     best = {name: task.best(name) for name in task.metrics}
@@ -50,8 +51,7 @@ def make_table(task: Task, split: str | None) -> Table:
                 cell.append(" *")
                 cell.stylize("bold green")
         minutes = "" if summary.minutes is None else f"{summary.minutes:.1f}"
-        values = [Text(summary.values.get(key, "")) for key in keys]
-        table.add_row(*values, Text(count_runs(summary)), *cells, Text(minutes))
+        table.add_row(Text(short(summary, task)), Text(count_runs(summary)), *cells, Text(minutes))
     return table
 
 
