@@ -293,7 +293,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(swept, tmp_path):
     stopped, rows = swept(trainer)
     assert stopped is signal.SIGTERM
     assert trainer.made == ["seed=1", "seed=2"]
-    assert [rows[name].outcome for name in rows] == ["finished", "stopped at step 2"]
+    assert [rows[name].outcome for name in rows] == ["finished", "stopped at step 2", "waiting"]
     again = Trainer()
     stopped, rows = swept(again)
     assert stopped is None

@@ -105,4 +105,4 @@ def how_many(rows: Sequence[Row]) -> str:
         kind = row.outcome.partition(":")[0].partition(" ")[0]
         counts[kind] = counts.get(kind, 0) + 1
     order = sorted(counts, key=lambda kind: (kind != FINISHED, kind == WAITING))
-    return f"{len(rows)} runs: {', '.join(f'{counts[kind]} {kind}' for kind in order)}"
+    return f"{len(rows)} run{'s' * (len(rows) != 1)}: {', '.join(f'{counts[kind]} {kind}' for kind in order)}"

@@ -229,7 +229,7 @@ def write_table(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def read_table(folder: Path) -> list[Row]:
-    """The rows of sweep.csv whose run folder is still there, or never was since they were refused; none without it.
+    """The rows of sweep.csv but those whose run folder was there and is gone; none without it.
 
     Raises:
         UserError: the file was changed into something else.
@@ -244,7 +244,7 @@ def read_table(folder: Path) -> list[Row]:
         raise UserError(
             f"{path} is no table of a sweep any more ({error!r}): delete it, the runs keep theirs"
         ) from error
-    return [row for row in rows if (folder / row.name).is_dir() or row.outcome.startswith(REFUSED)]
+    return [row for row in rows if (folder / row.name).is_dir() or row.outcome.startswith((REFUSED, WAITING))]
 
 
 def _read_row(cells: dict[str, str]) -> Row:
