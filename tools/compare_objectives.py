@@ -1,7 +1,7 @@
 """Every objective with every method at one small budget: python tools/compare_objectives.py [--folder FOLDER]
 
 Sweeps of `recipe=compare_objectives` on drawn letters, all into FOLDER, and their test L1 and SSIM as a Markdown table.
-Runs that FOLDER holds already are not repeated; an interrupted comparison goes on. About 50 minutes of one CPU core.
+Runs that FOLDER holds already are not repeated; an interrupted comparison goes on. About 55 minutes of one CPU core.
 """
 
 import argparse
