@@ -37,10 +37,11 @@ MAY_IMPORT = {
     "evaluation": {
         *("errors", "files", "batch", "domains", "picture", "pixels", "build", "objectives", "data", "conversion"),
     },
+    "sweeps": {"errors", "files", "build", "config", "data", "training", "evaluation"},
     "config": {"errors", "build", "training"},
     "cli": {
         *("errors", "build", "config", "signals", "model", "model_folder", "data", "training", "conversion"),
-        *("evaluation", "interop", "opening", "listing"),
+        *("evaluation", "interop", "opening", "listing", "sweeps"),
     },
     "listing": {"build", "config", "model_folder", "objectives", "opening"},
     "__init__": {"conversion"},

@@ -9,7 +9,7 @@ from translate.config import choices, compose_settings, conf_directory, describe
 from translate.errors import UserError
 
 # Those on drawn letters and the one for few images are the toolkit's own, and not any paper's.
-OWN = ("none", "demo", "few_shot")
+OWN = ("none", "demo", "few_shot", "compare_objectives")
 RECIPES = [name for name in choices("recipe") if name not in OWN and not name.startswith("glyphs")]
 HAIR = ["Black_Hair", "Blond_Hair", "Brown_Hair"]
 

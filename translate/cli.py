@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from translate.conversion.torch_engine import TorchEngine
     from translate.data.check import Inspection
     from translate.data.source import DataSource
+    from translate.evaluation.measures import Options
+    from translate.evaluation.report import Report as EvaluationReport
+    from translate.evaluation.split import Bar
     from translate.training.settings import Settings
 
 Item = TypeVar("Item")
@@ -38,6 +41,15 @@ ConfigDir = Annotated[
     Optional[Path], typer.Option("--config-dir", help="a folder of your own yaml files, searched beside conf/")
 ]
 Help = Annotated[bool, typer.Option("--help", "-h", help="explain every setting and exit")]
+Multirun = Annotated[bool, typer.Option("--multirun", "-m", help="train with every combination of words' values")]
+Measured = Annotated[
+    Optional[str], typer.Option("--evaluate", metavar="SPLIT", help="with -m: measure every run on that split too")
+]
+SWEEPING = (
+    "-m, --multirun trains with every combination of the values given (objective=lsgan,hinge seed=1,2,3), each run in "
+    "a folder of its own in output=FOLDER, and compares them in FOLDER/sweep.csv and FOLDER/sweep.png; --evaluate "
+    "SPLIT measures each of them as translate evaluate does; "
+)
 FROM = ("from", "", "the run, model folder or file of another project's weights to go on from")
 GROUPS = {
     "methods": "method",
@@ -54,18 +66,93 @@ GROUPS = {
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)
-def train(words: Words = None, config_dir: ConfigDir = None, help: Help = False) -> None:
+def train(
+    words: Words = None,
+    multirun: Multirun = False,
+    split: Measured = None,
+    config_dir: ConfigDir = None,
+    help: Help = False,
+) -> None:
     """Train, or continue an interrupted run: the same command goes on where it stopped."""
     words = words or []
     if help:
-        print_settings("translate train data.root=FOLDER [KEY=VALUE ...]", words, config_dir)
+        print_settings("translate train [-m] data.root=FOLDER [KEY=VALUE ...]", words, config_dir, options=SWEEPING)
         return
     from translate.config import compose_settings
 
     for word in words:
         if word.startswith("from="):
             raise UserError(f"{word}: to go on from a trained model is translate finetune {word} ...")
-    run_training(compose_settings(words, config_dir))
+    train_as_told(compose_settings, words, config_dir, multirun=multirun, split=split)
+
+
+def train_as_told(
+    compose: "Callable[[list[str], Path | None], Composed]",
+    words: list[str],
+    config_dir: Path | None,
+    *,
+    multirun: bool,
+    split: str | None,
+) -> None:
+    """One run, or with `multirun` every combination; `compose` makes a configuration of words."""
+    if multirun:
+        run_sweep(compose, words, config_dir, split)
+        return
+    if split is not None:
+        raise UserError(f"--evaluate {split} goes with -m; of one run afterwards: translate evaluate RUN")
+    run_training(compose(words, config_dir))
+
+
+def run_sweep(
+    compose: "Callable[[list[str], Path | None], Composed]",
+    words: list[str],
+    config_dir: Path | None,
+    split: str | None,
+) -> None:
+    """Train with every combination of the values in `words`, measure each on `split` if asked, and compare them."""
+    from translate.config import combine, quoted
+    from translate.errors import check_choice
+    from translate.evaluation.pairs import MODEL
+    from translate.sweeps.plan import Planned, plan, refusals
+    from translate.sweeps.report import how_many, print_sweep
+    from translate.sweeps.run import make_runs
+    from translate.sweeps.table import FAILED, read_table
+
+    if split is not None:
+        check_choice("--evaluate", split, ("test", "validation", "train"))
+    console = Console(highlight=False, markup=False)
+
+    def say(message: str) -> None:
+        console.print(message, soft_wrap=True)
+
+    def measure(run: Planned) -> dict[str, float]:
+        settings = run.composed.settings
+        # One judge for all runs: a classifier depends on the seed, and is kept in the folder of the sweep.
+        told = ["seed=0", *(f"data.root={quoted(root)}" for key, root in settings.data.items() if key == "root")]
+        report = measure_model(
+            Path(settings.output),
+            told,
+            split=split,
+            accelerator=settings.accelerator,
+            config_dir=config_dir,
+            judges=folder,
+        )
+        return report.evaluation.mean | report.evaluation.sets.get(MODEL, {})
+
+    folder, planned = plan(combine(words, config_dir), lambda words: compose(words, config_dir))
+    say(f"A sweep of {len(planned)} runs in {folder}")
+    progress = progress_bar("reading images")
+    refused = refusals(planned, progress)
+    stopped_by = make_runs(folder, planned, refused, split=split, measure=measure, say=say, progress=progress)
+    rows = read_table(folder)
+    print_sweep(console, folder, rows, split)
+    say(f"{how_many(rows)}.")
+    if stopped_by is not None:
+        say("Stopped before the end. The same command continues.")
+        raise typer.Exit(128 + stopped_by)
+    if any(row.outcome.startswith(FAILED) for row in rows):
+        say("The same command tries again what failed.")
+        raise typer.Exit(1)
 
 
 def run_training(composed: "Composed") -> None:
@@ -104,14 +191,20 @@ def run_training(composed: "Composed") -> None:
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)
-def finetune(words: Words = None, config_dir: ConfigDir = None, help: Help = False) -> None:
+def finetune(
+    words: Words = None,
+    multirun: Multirun = False,
+    split: Measured = None,
+    config_dir: ConfigDir = None,
+    help: Help = False,
+) -> None:
     """Go on from a trained model with other images: from=CHECKPOINT data.root=FOLDER, and the settings of train."""
     words = words or []
     if help:
-        usage = "translate finetune from=CHECKPOINT data.root=FOLDER [KEY=VALUE ...]"
-        print_settings(usage, words, config_dir, first=[FROM])
+        usage = "translate finetune [-m] from=CHECKPOINT data.root=FOLDER [KEY=VALUE ...]"
+        print_settings(usage, words, config_dir, first=[FROM], options=SWEEPING)
         return
-    run_training(compose_finetuning(words, config_dir))
+    train_as_told(compose_finetuning, words, config_dir, multirun=multirun, split=split)
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)
@@ -323,34 +416,65 @@ def evaluate(
 
     Several models are compared. Tables of every image, and pictures of the best and the worst, go to each checkpoint.
     """
-    from translate.conversion.torch_engine import load_torch_engine
     from translate.evaluation.measures import Options
-    from translate.evaluation.report import evaluate_model, print_reports
+    from translate.evaluation.report import print_reports
     from translate.evaluation.split import no_bar
 
     checkpoints, settings_words = split_checkpoints([checkpoint, *(words or [])])
-    reports = []
-    for path in checkpoints:
-        engine = load_torch_engine(
+    reports = [
+        measure_model(
             path,
+            settings_words,
+            split=split,
+            direction=direction,
+            classifier_steps=classifier_steps,
             accelerator=accelerator,
-            direction=direction,  # type: ignore[arg-type]
-            trusted=trust(config_dir),
+            config_dir=config_dir,
+            options=Options(weights=weights, palette=palette),
+            bar=no_bar if json else progress_bar,
         )
-        settings = evaluation_settings(engine, path, settings_words, config_dir)
-        engine.use_settings(settings)
-        reports.append(
-            evaluate_model(
-                path,
-                engine,
-                settings,
-                split,
-                classifier_steps=classifier_steps,
-                options=Options(weights=weights, palette=palette),
-                bar=no_bar if json else progress_bar,
-            )
-        )
+        for path in checkpoints
+    ]
     print_reports(reports, as_json=json)
+
+
+def measure_model(
+    checkpoint: Path,
+    words: list[str],
+    *,
+    split: str | None,
+    direction: str | None = None,
+    classifier_steps: int | None = None,
+    accelerator: str,
+    config_dir: Path | None,
+    options: "Options | None" = None,
+    bar: "Bar | None" = None,
+    judges: Path | None = None,
+) -> "EvaluationReport":
+    """What a model is worth; its classifier of domains is kept in `judges`, or beside it."""
+    from translate.conversion.torch_engine import load_torch_engine
+    from translate.evaluation.classifier import MAX_STEPS
+    from translate.evaluation.measures import Options
+    from translate.evaluation.report import evaluate_model
+
+    engine = load_torch_engine(
+        checkpoint,
+        accelerator=accelerator,
+        direction=direction,  # type: ignore[arg-type]
+        trusted=trust(config_dir),
+    )
+    settings = evaluation_settings(engine, checkpoint, words, config_dir)
+    engine.use_settings(settings)
+    return evaluate_model(
+        checkpoint,
+        engine,
+        settings,
+        split,
+        classifier_steps=classifier_steps or MAX_STEPS,
+        options=options or Options(),
+        bar=bar or progress_bar,
+        judges=judges,
+    )
 
 
 @app.command("import")
@@ -597,9 +721,14 @@ def fail(message: str, code: int) -> None:
 
 
 def print_settings(
-    usage: str, words: list[str], config_dir: Path | None, first: Iterable[tuple[str, str, str]] = ()
+    usage: str,
+    words: list[str],
+    config_dir: Path | None,
+    first: Iterable[tuple[str, str, str]] = (),
+    options: str = "",
 ) -> None:
-    """Every setting with its default and meaning, under the components that `words` choose, after the rows `first`."""
+    """Every setting with its default and meaning, under the components that `words` choose, after the rows `first`;
+    `options` tells of further ones."""
     from translate.config import choices, explain_settings, groups
 
     console = Console(markup=False)
@@ -616,7 +745,8 @@ def print_settings(
         table.add_row(key, default, meaning)
     console.print(table)
     console.print(
-        "Options: --config-dir FOLDER of your own yaml files; --help. Give components before --help to see theirs."
+        f"Options: {options}--config-dir FOLDER of your own yaml files; --help. Give components before --help to see "
+        "theirs."
     )
 
 

@@ -9,6 +9,7 @@ import difflib
 import functools
 import glob
 import inspect
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
@@ -55,6 +56,21 @@ class Composed:
     settings: Settings
     tree: dict[str, Any]
     allowed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One of the runs that words with several values ask for.
+
+    Attributes:
+        words: the words, each with one value.
+        values: what they say, by key, as typed.
+        varied: the keys that have several values.
+    """
+
+    words: tuple[str, ...]
+    values: dict[str, str]
+    varied: tuple[str, ...]
 
 
 def conf_directory() -> Path:
@@ -233,17 +249,85 @@ def parse(word: str) -> Override:
     else:
         if override.is_sweep_override():
             raise UserError(
-                f"{word!r} gives several values where one is meant. A value with a comma in it is quoted: "
+                f"{word!r} gives several values where one is meant: translate train -m trains with each of them. A "
+                "value with a comma in it is quoted: "
                 f"\"{key}='{value}'\""
             )
         return override
     # Paths hold what Hydra's grammar reserves, such as brackets: then the whole value is meant as it stands.
-    # Inside Hydra's quotes a backslash is special before a quote alone.
-    quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), value)
     try:
-        return parser.parse_override(f"{key}='{quoted}'")
+        return parser.parse_override(f"{key}={quoted(value)}")
     except HydraException as error:
         raise UserError(f"{word!r} is not KEY=VALUE; an example is image_size=128") from error
+
+
+def quoted(value: str) -> str:
+    """A text as a value that means it as it stands."""
+    # Inside Hydra's quotes a backslash is special before a quote alone.
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), value)
+    return f"'{escaped}'"
+
+
+def combine(words: Sequence[str], own: Path | None = None) -> list[Combination]:
+    """Every combination of the values that `words` give, in Hydra's order: that of the last word changes first.
+
+    Several values are `a,b`, `range(1,4)`, `choice(a,b)`, and of a group `glob(*)`; of a key that is given twice the
+    last word counts.
+
+    Raises:
+        UserError: a word that is no KEY=VALUE, values that cannot be counted, or no word has several.
+    """
+    given: dict[str, list[str]] = {}
+    varied: dict[str, None] = {}
+    for word in words:
+        key, is_setting, value = word.partition("=")
+        several = _several(word, own) if is_setting else None
+        varied.pop(key, None)
+        if several is None:
+            parse(word)
+        else:
+            varied[key] = None
+        given[key] = [value] if several is None else several
+    if not varied:
+        raise UserError(
+            "-m trains with every combination of the values given, but no word has several: objective=lsgan,hinge "
+            "seed=1,2,3 would make 6 runs"
+        )
+    return [
+        Combination(
+            tuple(f"{key}={value}" for key, value in zip(given, values, strict=True)),
+            {key: _unquoted(value) for key, value in zip(given, values, strict=True)},
+            tuple(key for key in given if key in varied),
+        )
+        for values in itertools.product(*given.values())
+    ]
+
+
+def _several(word: str, own: Path | None) -> list[str] | None:
+    """The values of a word that has several, each as it would be typed alone; None for a word of one value."""
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None  # a path with brackets, or what `parse` refuses in its own words
+    if not override.is_sweep_override():
+        return None
+    if not override.is_discrete_sweep():
+        raise UserError(f"{word!r}: an interval holds values without number; name some: range(1,4), or choice(0.1,0.3)")
+    values = override.value()
+    group = override.key_or_group
+    if not isinstance(values, Glob):
+        return list(override.sweep_string_iterator())
+    if group not in groups(own):
+        raise UserError(f"{word!r}: glob() is for components, and {group} is none of {', '.join(groups(own))}")
+    found: list[str] = values.filter(choices(group, own))
+    if not found:
+        raise UserError(f"{word!r} fits none of {', '.join(choices(group, own))}")
+    return found
+
+
+def _unquoted(value: str) -> str:
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if is_quoted else value
 
 
 def continued_outputs(words: Sequence[str]) -> list[Path]:

@@ -13,8 +13,12 @@ class UserError(ValueError):
 class DivergenceError(RuntimeError):
     """Training broke down: a loss or a weight became NaN or infinite. The message names it and what usually helps.
 
-    The command line exits with code 1.
+    The command line exits with code 1. `step` tells when.
     """
+
+    def __init__(self, message: str, *, step: int | None = None) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 def check_choice(setting: str, value: str, choices: Sequence[str]) -> None:

@@ -67,8 +67,11 @@ def evaluate_model(
     classifier_steps: int,
     options: Options,
     bar: Bar,
+    judges: Path | None = None,
 ) -> Report:
     """Measure a model on what its data has, and write the files that tell of it into the checkpoint's folder.
+
+    A classifier of domains is kept there too, or in the folder `judges`.
 
     Raises:
         UserError: the data is not what the model can be measured on.
@@ -79,7 +82,7 @@ def evaluate_model(
     evaluation: Evaluation
     if kind is Labeled:
         evaluation = evaluate_domains(
-            engine, settings, folder, split, classifier_steps=classifier_steps, options=options, bar=bar
+            engine, settings, judges or folder, split, classifier_steps=classifier_steps, options=options, bar=bar
         )
     else:
         measure = evaluate_pairs if kind is Pair else evaluate_unpaired

@@ -249,5 +249,6 @@ def require_finite(
     if names:
         raise DivergenceError(
             f"{', '.join(names)} became NaN or infinite by step {step}. The last good model is kept. Usual cures: "
-            "a lower learning rate (optimizer.lr), gradient_clip=1, precision=32, and images that are not flat"
+            "a lower learning rate (optimizer.lr), gradient_clip=1, precision=32, and images that are not flat",
+            step=step,
         )

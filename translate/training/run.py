@@ -48,12 +48,17 @@ from translate.training.validation import open_validation
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the steps done, and the signal that stopped it (None when it ran to its end)."""
+    """How a run ended: the steps done, and the signal that came meanwhile, if any."""
 
     folder: Path
     steps: int
     total_steps: int
-    stopped_by: signal.Signals | None
+    received: signal.Signals | None
+
+    @property
+    def stopped_by(self) -> signal.Signals | None:
+        """The signal that stopped it; None when it ran to its end."""
+        return self.received if self.steps < self.total_steps else None
 
 
 def train(
@@ -229,7 +234,7 @@ def train(
             ) from error
         if is_first:
             draw_curves(folder)
-    return Outcome(folder, steps, total_steps, stop.signal if steps < total_steps else None)
+    return Outcome(folder, steps, total_steps, stop.signal)
 
 
 def describe(
