@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 from translate.errors import UserError
-from translate.evaluation.metrics import BETTER_WHEN_HIGHER, CYCLE, PAIRED, RECONSTRUCTION, write_rows
+from translate.evaluation.metrics import BETTER_WHEN_HIGHER, write_rows
 from translate.training.log import VALIDATION, best_measurement, read_metrics
+from translate.training.validation import CYCLE, PAIRED, RECONSTRUCTION
 
 FILE = "sweep.csv"
 SEED = "seed"
