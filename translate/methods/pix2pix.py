@@ -124,8 +124,10 @@ class Pix2Pix(Method):
         source, target = batch
         mean, log_variance = self.code_encoder(target)
         noise, drawn = (step.normal(len(source), self.latent).to(mean) for _ in range(2))
-        codes = torch.cat([mean + (log_variance / 2).exp() * noise, drawn])
-        return mean, log_variance, drawn, self.generator(torch.cat([source, source]), code=codes)
+        codes = mean + (log_variance / 2).exp() * noise, drawn
+        # One after the other: in one batch, batch norm would let the recovered code move the encoder.
+        fakes = [self.generator(source, code=code) for code in codes]
+        return mean, log_variance, drawn, torch.cat(fakes)
 
     def translator(self, *, back: bool = False) -> nn.Module:
         return self.generator
