@@ -3,7 +3,7 @@
 Plain letters are paired with letters in one of several styles, which nothing but a code can tell. Pix2Pix learns to
 translate them with a code (generator.latent=8) and without; then the test letters, which no training saw, are
 translated with random codes, the same for every letter. The style of an output is that of the nearest true letter, by
-L1. The table is printed as Markdown, and FOLDER/samples.png shows letters by rows and codes by columns. Runs that
+L1. The table is printed as Markdown, and FOLDER/samples_8.png shows letters by rows and codes by columns. Runs that
 FOLDER holds already are not repeated.
 """
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--styles", default="outline,color,texture,fancy", help=f"some of {', '.join(STYLES)}")
     parser.add_argument("--latent", type=int, default=8, help="numbers of the code")
     parser.add_argument("--codes", type=int, default=16, help="codes that each letter is translated with")
-    parser.add_argument("--steps", type=int, default=2000, help="of training")
+    parser.add_argument("--steps", type=int, default=1500, help="of training")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="further settings of training")
     options = parser.parse_args()
     styles = options.styles.split(",")

@@ -43,8 +43,9 @@ class Pix2Pix(Method):
         l1_weight: weight of the L1 distance to the target (100 in the paper).
         conditional: whether the discriminator sees the source beside the output, as in the paper.
         n_critic: steps of the discriminator for each of the generator (1 in the paper).
-        latent_weight: weight of the recovered code (0.5 in the paper, where the weight of L1 is 10), with `latent`.
-        kl_weight: weight of the divergence of codes, summed over their numbers (0.01 in the paper), with `latent`.
+        latent_weight: weight of the recovered code (0.5 in the paper too), with `latent`.
+        kl_weight: weight of the divergence of codes, summed over their numbers, with `latent` (0.01 in the paper, where
+            L1 weighs 10; so little leaves the codes of images, in short runs, far from where codes are drawn).
         encoder_width: filters of the encoder's first layer, with `latent`.
 
     Raises:
@@ -65,8 +66,8 @@ class Pix2Pix(Method):
         l1_weight: float = 100.0,
         conditional: bool = True,
         n_critic: int = 1,
-        latent_weight: float = 5.0,
-        kl_weight: float = 0.1,
+        latent_weight: float = 0.5,
+        kl_weight: float = 5.0,
         encoder_width: int = 64,
     ) -> None:
         super().__init__()
