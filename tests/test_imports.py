@@ -10,6 +10,7 @@ MAY_IMPORT = {
     "errors": set(),
     "files": set(),
     "batch": set(),
+    "codes": set(),
     "domains": {"errors"},
     "pixels": set(),
     "memory": set(),
@@ -19,7 +20,7 @@ MAY_IMPORT = {
     "build": {"errors"},
     "networks": {"errors"},
     "objectives": {"errors", "domains"},
-    "methods": {"errors", "batch", "domains", "networks", "objectives"},
+    "methods": {"errors", "batch", "codes", "domains", "networks", "objectives"},
     "model": {"errors", "files", "pixels", "domains", "build", "methods", "model_folder", "networks"},
     "interop": {
         *("errors", "files", "domains", "pixels", "methods", "networks", "model", "model_folder"),
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     },
     "conversion": {
         *("errors", "files", "domains", "memory", "pixels", "picture", "methods", "model", "model_folder", "networks"),
-        *("__init__", "data", "opening"),
+        *("__init__", "codes", "data", "opening"),
     },
     "evaluation": {
         *("errors", "files", "batch", "domains", "picture", "pixels", "build", "objectives", "data", "conversion"),

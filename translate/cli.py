@@ -269,6 +269,15 @@ def convert(
     direction: Annotated[
         Optional[str], typer.Option(help="AtoB or BtoA, for a model that translates both ways; default: as trained")
     ] = None,
+    samples: Annotated[
+        Optional[int],
+        typer.Option(
+            help="translations of each image, for a model trained with generator.latent: each with a random code, the "
+            "same for every image; several get a folder each",
+            min=1,
+        ),
+    ] = None,
+    seed: Annotated[Optional[int], typer.Option(help="of the codes of --samples; default: 0", min=0)] = None,
     format: Annotated[str, typer.Option(help="keep (the input's), png, jpeg, webp or tiff")] = "keep",
     batch_size: Annotated[
         Optional[int],
@@ -341,7 +350,10 @@ def convert(
         raise UserError(f"INPUT {input} does not exist: give an image, a video or a folder of them")
     if tile not in ("auto", "off") and not tile.isdecimal():
         raise UserError(f"--tile {tile} is not auto, off, or a number of pixels")
+    if seed is not None and samples is None:
+        raise UserError(f"--seed {seed} chooses the codes of samples: give --samples too")
     options: dict[str, Any] = {"to": to or [], "format": format, "overwrite": overwrite, "shard": Shard.parse(shard)}
+    options |= {"samples": samples, "seed": seed or 0}
     translator = load_translator(
         checkpoint,
         accelerator=accelerator,

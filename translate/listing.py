@@ -44,6 +44,8 @@ def model_table(checkpoint: Path) -> Table:
     network = model.method.translator()
     size = sum(parameter.numel() for parameter in network.parameters())
     table.add_row("generator", f"{type(network).__name__}, {size:,} parameters")
+    if latent := getattr(network, "latent", 0):
+        table.add_row("latent code", f"{latent} numbers: convert --samples")
     for name, side in (("source", model.source), ("target", model.target)):
         table.add_row(name, f"{side.channels} channels, {side.dtype}, range {side.low:g} to {side.high:g}")
     if model.domains is not None:

@@ -199,3 +199,33 @@ def test_every_arrangement_has_a_preview_and_a_fingerprint_of_its_own(root: Path
 
 def test_the_styles_to_choose_from_are_those_that_are_drawn(root: Path) -> None:
     assert {path.name for path in (root / "train").iterdir()} == set(STYLES)
+
+
+# --- several styles of side B ---
+
+
+def test_each_pair_has_one_of_several_styles_by_its_name_alone(root: Path) -> None:
+    styles = ["color", "outline", "texture"]
+    data = arranged(glyphs(root, style_b=styles), Pair)
+    chosen = {pair.name: pair.b.parent.name for pairs in data.splits.values() for pair in pairs}
+    counts = [list(chosen.values()).count(style) for style in styles]
+    assert sum(counts) == sum(map(len, LETTERS.values()))
+    assert min(counts) > sum(counts) / 4  # of a third each
+    again = arranged(glyphs(root, style_b=styles, direction="BtoA"), Pair)
+    assert chosen == {pair.name: pair.b.parent.name for pairs in again.splits.values() for pair in pairs}
+    letter = split_characters(0)["test"][0]
+    index = [pair.name for pair in data.splits["test"]].index(letter_name(letter))
+    pair = data.items("test", 16, seed=0, augment=False)[0, index]
+    for tensor, style in zip(pair, ("regular", chosen[letter_name(letter)]), strict=True):
+        np.testing.assert_array_equal(tensor, draw_glyph(letter, style, 16).transpose(2, 0, 1))
+
+
+def test_several_styles_are_for_pairs_and_have_to_be_known(root: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"data\.style_b=\[color,bold\]: letters without pairs are of one style per side"
+    ):
+        glyphs(root, style_b=["color", "bold"]).arrange(Unpaired)
+    with pytest.raises(UserError, match=r"data\.style_b='handwritten' is not one of"):
+        glyphs(root, style_b=["color", "handwritten"])
+    with pytest.raises(UserError, match=r"data\.style_b=\[\] names no style"):
+        glyphs(root, style_b=[])

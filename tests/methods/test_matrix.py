@@ -76,6 +76,21 @@ def test_any_method_plays_with_any_networks(method, generator, discriminator, pl
     play_two_steps(player, *words, *SMALL[generator], *DISCRIMINATORS[discriminator])
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["generator=unet_64"],
+        ["generator=resnet_6blocks", "gradient_penalty=r1", "discriminator.norm=none"],
+        ["generator=unet_64", "method.n_critic=2", "method.conditional=false"],
+    ],
+    ids=" ".join,
+)
+def test_pix2pix_plays_with_a_latent_code(words, player):
+    usual = ["method=pix2pix", "generator.latent=2", "method.encoder_width=2", "discriminator.num_layers=1"]
+    losses = play_two_steps(player, *usual, *words, *SMALL[words[0].removeprefix("generator=")])
+    assert {"generator_kl", "generator_code", "generator_l1"} <= losses.keys()
+
+
 @pytest.mark.parametrize("objective", choices("objective"))
 @pytest.mark.parametrize("method", choices("method"))
 def test_any_method_plays_with_any_objective(method, objective, player):

@@ -28,7 +28,8 @@ class ModelInfo:
         size_multiple: height and width that the network takes are multiples of this,
         min_size: and at least this.
         steps: how long it was trained.
-        fingerprint: changes with the weights, the configuration and the direction.
+        fingerprint: changes with the weights, the configuration, the direction and the code.
+        latent: numbers of the code that chooses among several translations of an image; 0 where there is one.
     """
 
     source: Side
@@ -39,6 +40,7 @@ class ModelInfo:
     min_size: int
     steps: int
     fingerprint: str
+    latent: int = 0
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The size that the network takes for an image of this one."""
@@ -100,6 +102,30 @@ class Engine(ABC):
             OutOfMemoryError: there is not enough memory for these images at once.
             UserError: a domain is missing, unknown, or cannot be had.
         """
+
+    def with_code(self, code: Any) -> "Engine":
+        """The same engine, translating with a code of `latent` numbers instead of zeros.
+
+        Raises:
+            UserError: the model takes no code, or one of another length; or this engine gives it none.
+        """
+        self.checked_code(code)
+        raise UserError(
+            f"--backend {self.name} runs an exported file, whose code is zeros: for other translations use --backend "
+            "torch with the run or model folder"
+        )
+
+    def checked_code(self, code: Any) -> np.ndarray:
+        """A code as float32. Errors as of `with_code`."""
+        latent, values = self.info.latent, np.asarray(code, np.float32)
+        if not latent:
+            raise UserError(
+                "this model makes one translation of an image, no samples to choose from: for several, train with "
+                "method=pix2pix generator.latent=8"
+            )
+        if values.shape != (latent,) or not np.isfinite(values).all():
+            raise UserError(f"a code of this model is {latent} finite numbers, not an array of shape {values.shape}")
+        return values
 
     def memory_for(self, height: int, width: int) -> int:
         """Bytes that `run` needs for one image of this size, about; 0 where nothing is known."""

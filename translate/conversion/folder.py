@@ -18,6 +18,7 @@ from translate.conversion.manifest import Manifest, result_key
 from translate.conversion.plan import FAILURES, Format, Plan, Shard, make_plan
 from translate.conversion.reading import AHEAD, Picture, Special, Unreadable, load, read_ahead, reason_of
 from translate.conversion.report import Report
+from translate.conversion.samples import Sampler
 from translate.conversion.special import Specials, Stopped
 from translate.conversion.survey import Survey, remove_leftovers, survey
 from translate.conversion.translator import Translator
@@ -42,6 +43,8 @@ def convert_folder(
     output: Path,
     *,
     to: str | Sequence[str] = (),
+    samples: int | None = None,
+    seed: int = 0,
     format: Format = "keep",
     batch_size: int | None = None,
     overwrite: bool = False,
@@ -65,10 +68,10 @@ def convert_folder(
     beside the memory is read, translated and written in strips. Videos stay videos.
 
     Going on: `output/.translate` remembers how each output was made. An output is left alone if input (by size and
-    time of change), model, domain, `resize`, `format` and its own size are as they were, and made again otherwise.
-    Files there that this function did not make are never overwritten without `overwrite`, and reported as failures.
-    Every output appears under its name when it is complete; a killed run goes on where it was. A single image keeps
-    no such record: an existing output is a failure unless `overwrite`.
+    time of change), model, domain, code, `resize`, `format` and its own size are as they were, and made again
+    otherwise. Files there that this function did not make are never overwritten without `overwrite`, and reported as
+    failures. Every output appears under its name when it is complete; a killed run goes on where it was. A single image
+    keeps no such record: an existing output is a failure unless `overwrite`.
 
     Failures: an input that fails for whatever reason stops no other; all stand in `output/failures.jsonl`, at once.
 
@@ -77,6 +80,9 @@ def convert_folder(
         input_path: an image, a video, or a folder of them.
         output: a folder, or a file for a single input.
         to: domains of a multi-domain model, as `Domains.requests` takes them; several get a folder each.
+        samples: translations of each image, for a model with a latent code: with so many codes from N(0, 1), the same
+            for every image. Several get a folder each, `sample_1`, ...; None is one with the code of zeros.
+        seed: of the codes of samples.
         format: `keep`, `png`, `jpeg`, `webp` or `tiff`.
         batch_size: images of one size, type and domain run together; None is 1 on the CPU and 8 on a GPU.
         overwrite: convert everything again, over whatever is there.
@@ -90,12 +96,22 @@ def convert_folder(
         UserError: there is nothing to convert, inputs would share an output, an option is wrong; or nothing more can
             be written (disk full, no permission). Finished outputs stay.
     """
-    prepared = prepare(translator, input_path, output, to=to, format=format, overwrite=overwrite, shard=shard)
+    prepared = prepare(
+        translator,
+        input_path,
+        output,
+        to=to,
+        samples=samples,
+        seed=seed,
+        format=format,
+        overwrite=overwrite,
+        shard=shard,
+    )
     report = Report() if progress is None else Report(progress=progress)
     if batch_size is not None and batch_size < 1:
         raise UserError(f"--batch-size {batch_size} is not at least 1")
     conversion = _Conversion(
-        translator, prepared, report, batch_size or translator.engine.default_batch_size, overwrite, compare, stop
+        prepared, report, batch_size or translator.engine.default_batch_size, overwrite, compare, stop
     )
     try:
         conversion.run()
@@ -116,6 +132,7 @@ class Prepared:
     """What is to be done, before anything is.
 
     Attributes:
+        translator: what to convert with.
         plan: what becomes what.
         manifest: what OUTPUT remembers; None for a single input.
         keys: of model and options, by domain.
@@ -123,6 +140,7 @@ class Prepared:
         shard: the part that this run is of.
     """
 
+    translator: Translator
     plan: Plan
     manifest: Manifest | None
     keys: dict[str | None, str]
@@ -136,25 +154,28 @@ def prepare(
     output: Path,
     *,
     to: str | Sequence[str] = (),
+    samples: int | None = None,
+    seed: int = 0,
     format: Format = "keep",
     overwrite: bool = False,
     shard: str | tuple[int, int] | Shard | None = None,
 ) -> Prepared:
     """Find out what there is to do, and write nothing; arguments and errors of `convert_folder`."""
     part = Shard.parse(shard)
+    if samples is not None:
+        translator = Sampler(translator, samples, seed)
     domains = translator.requests(to)
     plan = make_plan(input_path, output, format=format, channels=translator.target.channels, domains=domains)
-    fingerprint = translator.engine.info.fingerprint
+    options = {"version": RESULTS, "resize": translator.resize, "format": format}
     keys = {
-        domain: result_key(version=RESULTS, model=fingerprint, domain=domain, resize=translator.resize, format=format)
-        for domain in plan.places
+        domain: result_key(model=translator.fingerprint(domain), domain=domain, **options) for domain in plan.places
     }
     try:
         manifest = Manifest(plan.output, plan.folder) if plan.is_folder else None
         found = survey(plan, manifest, keys, shard=part, overwrite=overwrite)
     except OSError as error:
         raise UserError(f"OUTPUT {output} cannot be read: {error.strerror or error}") from error
-    return Prepared(plan, manifest, keys, found, part)
+    return Prepared(translator, plan, manifest, keys, found, part)
 
 
 class _Conversion:
@@ -162,7 +183,6 @@ class _Conversion:
 
     def __init__(
         self,
-        translator: Translator,
         prepared: Prepared,
         report: Report,
         batch_size: int,
@@ -170,12 +190,12 @@ class _Conversion:
         compare: bool,
         stop: Callable[[], bool],
     ) -> None:
-        self.translator, self.report, self.batch_size, self.stop = translator, report, batch_size, stop
+        self.translator, self.report, self.batch_size, self.stop = prepared.translator, report, batch_size, stop
         self.plan, self.manifest, self.keys = prepared.plan, prepared.manifest, prepared.keys
         self.survey, self.shard, self.overwrite = prepared.survey, prepared.shard, overwrite
         self.sheet: Sheet | None = _new_sheet() if compare else None
         self.specials = Specials(
-            translator,
+            self.translator,
             fit=self._fitted,
             is_stopped=self._is_stopped,
             batch_size=batch_size,

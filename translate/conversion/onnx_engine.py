@@ -63,6 +63,7 @@ class OnnxEngine(Engine):
                 min_size=int(saved["min_size"]),
                 steps=int(saved["steps"]),
                 fingerprint=digest,  # the direction and all else are in the file
+                latent=int(saved.get("latent", 0)),
             )
             if min(self.info.size_multiple, self.info.min_size, int(saved["bytes_per_pixel"])) < 1:
                 raise ValueError("a size below 1")

@@ -17,6 +17,7 @@ The file's metadata hold, for people, `description`, `input image`, `input label
   sets a mask of one number per set follows the names.
 - `size_multiple`, `min_size`; `bytes_per_pixel` that running takes, about; `direction` (AtoB, BtoA or null); `steps` of
   training; `fingerprint` of the model.
+- `latent`: numbers of the code that the network takes in torch; in the file it is zeros, the middle.
 - `settings`: those of training that translating reads.
 """
 
@@ -202,6 +203,7 @@ def _metadata(engine: TorchEngine, direction: str | None) -> dict[str, str]:
         "direction": direction,
         "steps": info.steps,
         "fingerprint": info.fingerprint,
+        "latent": info.latent,
         "settings": read,
     }
     sides = f"height and width multiples of {info.size_multiple} and at least {info.min_size}"

@@ -12,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-def peak_bytes(network: nn.Module, *inputs: Sequence[int]) -> int:
-    """The most bytes of features alive at a time while `network` is run on float32 inputs of these shapes.
+def peak_bytes(network: nn.Module, *inputs: Sequence[int] | None) -> int:
+    """The most bytes of features alive at a time while `network` is run on float32 inputs of these shapes;
+    None is an input that is not there.
 
     What libraries use inside an operation comes on top.
     """
@@ -23,7 +24,7 @@ def peak_bytes(network: nn.Module, *inputs: Sequence[int]) -> int:
     }
     sketch = copy.deepcopy(network, meta)
     with torch.inference_mode(), _Tracked() as tracked:
-        sketch(*(torch.empty(*shape, device="meta") for shape in inputs))
+        sketch(*(None if shape is None else torch.empty(*shape, device="meta") for shape in inputs))
     return int(tracked.most)
 
 

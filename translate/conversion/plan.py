@@ -154,7 +154,7 @@ def make_plan(
     if not input_path.is_dir():
         raise UserError(f"INPUT {input_path} is neither a file nor a folder")
     if len(domains) > 1:
-        _check_is_folder(output, f"{len(domains)} domains were asked for")
+        _check_is_folder(output, f"{len(domains)} {_kind(domains)} were asked for")
         places.update(_places(domains, output))
     if output.is_file():
         raise UserError(f"OUTPUT {output} is a file, but INPUT {input_path} is a folder: give a folder")
@@ -267,8 +267,9 @@ def _plan_one(
     if named in UNREAD:
         raise UserError(f"OUTPUT {output} is a {named} file, which is not written: name it .png or .tif, or a folder")
     if len(places) > 1:
-        _check_is_folder(output, f"{len(places)} domains were asked for")
-        places.update(_places([domain for domain in places if domain is not None], output))
+        domains = [domain for domain in places if domain is not None]
+        _check_is_folder(output, f"{len(domains)} {_kind(domains)} were asked for")
+        places.update(_places(domains, output))
     is_named = named in known and not output.is_dir()
     if is_named:
         wanted = FORMATS[format]
@@ -296,6 +297,11 @@ def _plan_one(
         if result.exists() and result.samefile(path):
             raise UserError(f"OUTPUT {result} is INPUT itself: give another name or folder")
     return plan
+
+
+def _kind(domains: Sequence[str]) -> str:
+    """What people call the domains: those of a `Sampler` are samples."""
+    return "samples" if all(re.fullmatch(r"sample_\d+", domain) for domain in domains) else "domains"
 
 
 def _check_is_folder(output: Path, why: str) -> None:

@@ -1,7 +1,8 @@
 """A trained model on PyTorch: any size, whole or in tiles."""
 
+import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -26,6 +27,7 @@ from translate.conversion.engine import (
 from translate.conversion.inference import prepare_network
 from translate.conversion.tiles import Canvas, translate_layerwise, translate_tilewise
 from translate.errors import UserError
+from translate.methods.method import run_translator
 from translate.model import Model
 from translate.networks.attention import SelfAttention
 from translate.opening import open_model
@@ -50,6 +52,7 @@ class TorchEngine(Engine):
         device: where it runs.
         network: what translates, as it runs fastest there.
         is_reversed: whether it translates against the direction of training.
+        code: (1, latent), what chooses among several translations; None for zeros, and where there is one.
     """
 
     name: ClassVar[Backend] = "torch"
@@ -73,6 +76,7 @@ class TorchEngine(Engine):
         model.method.to(device)
         self._bytes_per_pixel: int | None = None
         self.network = self._prepare()
+        self.code: Tensor | None = None
         source, target = (model.target, model.source) if self.is_reversed else (model.source, model.target)
         self.info = ModelInfo(
             source=source,
@@ -83,7 +87,15 @@ class TorchEngine(Engine):
             min_size=model.method.min_size,
             steps=model.steps,
             fingerprint=f"{model.fingerprint}{'-back' * self.is_reversed}",
+            latent=int(getattr(model.method.translator(back=self.is_reversed), "latent", 0)),
         )
+
+    def with_code(self, code: Any) -> "TorchEngine":
+        values = self.checked_code(code)
+        engine = copy.copy(self)
+        engine.code = torch.from_numpy(values[None].copy()).to(self.device)
+        engine.info = replace(self.info, fingerprint=f"{self.info.fingerprint}-code-{values.tobytes().hex()}")
+        return engine
 
     def use_settings(self, settings: dict[str, Any]) -> None:
         """Translate with other settings than those of training: `norm_at_test`, `dropout_at_test`, `image_size`."""
@@ -98,10 +110,14 @@ class TorchEngine(Engine):
             from translate.conversion.peak_memory import peak_bytes
 
             side = max(SKETCHED // self.info.size_multiple, 2) * self.info.size_multiple
-            labels = [] if self.info.domains is None else [(1, self.info.domains.width)]
+            told: list[Sequence[int] | None] = []
+            if self.info.domains is not None or self.info.latent:
+                told.append((1, self.info.domains.width) if self.info.domains else None)
+            if self.info.latent:
+                told.append((1, self.info.latent))
             network = self.model.method.translator(back=self.is_reversed)
             try:
-                used = peak_bytes(network, (1, self.info.source.channels, side, side), *labels)
+                used = peak_bytes(network, (1, self.info.source.channels, side, side), *told)
                 self._bytes_per_pixel = max(WORKSPACE * used // side**2, 1)
             except RuntimeError:  # a network that looks at its pixels to decide what it does
                 self._bytes_per_pixel = ROOMY
@@ -133,7 +149,7 @@ class TorchEngine(Engine):
 
         def run(images: Any) -> Any:
             with self._seeded(next(turns)):
-                return self.network(images) if labels is None else self.network(images, labels.expand(len(images), -1))
+                return self._run_network(images, None if labels is None else labels.expand(len(images), -1))
 
         memory = super().free_memory() // 2
         if statistics == "exact":
@@ -205,8 +221,12 @@ class TorchEngine(Engine):
     def _translate(self, images: Tensor, domain: str | None, labels: Tensor | None) -> Tensor:
         if labels is None:
             labels = self.model.method.labels(images, domain)
-        output: Tensor = self.network(images) if labels is None else self.network(images, labels)
+        output: Tensor = self._run_network(images, labels)
         return output
+
+    def _run_network(self, images: Any, labels: Tensor | None) -> Any:
+        code = None if self.code is None else self.code.expand(len(images), -1)
+        return run_translator(self.network, images, labels, code)
 
     def _prepare(self) -> nn.Module:
         return prepare_network(self.model.method.translator(back=self.is_reversed), self.device)

@@ -1,5 +1,6 @@
 """A trained model as a function of images: any size, any depth, same kind back."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -70,15 +71,31 @@ class Translator:
         """What they become."""
         return self.engine.info.target
 
-    def __call__(self, image: Any, domain: str | None = None) -> Any:
+    def with_code(self, code: Any) -> "Translator":
+        """The same translator with a code of `latent` numbers, which chooses among several translations of an image.
+
+        Codes are drawn from N(0, 1) in training (`translate.codes.draw_codes` gives those of `--samples`); a
+        translator without one takes zeros, the middle.
+
+        Raises:
+            UserError: the model takes no code or one of another length, or the backend none.
+        """
+        translator = copy.copy(self)
+        translator.engine = self.engine.with_code(code)
+        return translator
+
+    def __call__(self, image: Any, domain: str | None = None, *, code: Any = None) -> Any:
         """Translate one image: numpy (H, W, C) or (H, W) of uint8, uint16 or float32, a path, or a PIL image.
 
         The result is of the same kind, size and depth (a path gives an array, of the first page). Float values are in
-        [0, 1] unless the model was trained on another range. EXIF orientation is applied.
+        [0, 1] unless the model was trained on another range. EXIF orientation is applied. `code` is that of
+        `with_code`.
 
         Raises:
-            UserError: the image cannot be read or does not suit the model.
+            UserError: the image cannot be read or does not suit the model, or the code does not.
         """
+        if code is not None:
+            return self.with_code(code)(image, domain)
         if isinstance(image, str | Path):
             try:
                 return self.translate_array(read_image(Path(image)), domain)
@@ -112,6 +129,10 @@ class Translator:
                 f"Its domains are {', '.join(domains.names)}"
             )
         return domains.requests(words)
+
+    def fingerprint(self, domain: str | None) -> str:
+        """What changes with the model, where it translates into `domain`; not with the name of a domain."""
+        return self.engine.info.fingerprint
 
     def convert_folder(self, input_path: str | Path, output: str | Path, **options: Any) -> "Report":
         """Convert a folder of images; options and errors as in `translate.conversion.folder.convert_folder`."""

@@ -1,6 +1,8 @@
 """Drawn letters in several styles as pairs, unpaired or labelled images: for trying the toolkit without own images."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from translate.data.check import Inspection
 from translate.data.glyphs import STYLES, draw_dataset
 from translate.data.labeled import LabeledData
 from translate.data.loading import Picture
-from translate.data.paired import PairedData
+from translate.data.paired import PairedData, PairFiles
 from translate.data.source import DataSource, Items, Progress
 from translate.data.splits import draw
 from translate.data.two_sided import Direction, SideName
@@ -25,15 +27,15 @@ from translate.pixels import Side
 class GlyphData(DataSource):
     """Letters in several styles, drawn into `root` when they are not there yet; see `translate.data.glyphs`.
 
-    Pairs are one letter in `style_a` and `style_b`. Unpaired images are of the same two styles, but of the training
-    letters one half is only ever seen in the one style and the rest only in the other. Labelled images are the
-    letters in all of `styles`, which are the domains.
+    Pairs are one letter in `style_a` and `style_b`; of several, in one of them, which nothing but its pixels tells.
+    Unpaired images are of the same two styles, but of the training letters one half is only ever seen in the one style
+    and the rest only in the other. Labelled images are the letters in all of `styles`, which are the domains.
 
     Args:
         root: the folder to draw into: ROOT/{train,validation,test}/{style}/{letter}.png for every style.
         augmentation: how training images are varied.
         style_a: style of side A.
-        style_b: style of side B.
+        style_b: style of side B; of several, each pair has one, chosen by a hash of the letter's name.
         styles: the domains of labelled images.
         size: pixels per side; None is image_size.
         direction: `AtoB` translates A into B, `BtoA` the other way; domains have no direction.
@@ -44,7 +46,7 @@ class GlyphData(DataSource):
         cache_gib: memory for decoded and resized images, in GiB over all workers; 0 is off.
 
     Raises:
-        UserError: an unknown style, or a value outside its choices.
+        UserError: an unknown style, a value outside its choices, or several styles of side B without pairs.
     """
 
     batch_types = (Pair, Unpaired, Labeled)
@@ -55,7 +57,7 @@ class GlyphData(DataSource):
         root: str,
         augmentation: Augmentation,
         style_a: str = "regular",
-        style_b: str = "fancy",
+        style_b: str | Sequence[str] = "fancy",
         styles: Sequence[str] = ("regular", "outline", "color", "texture"),
         size: int | None = None,
         direction: Direction = "AtoB",
@@ -66,13 +68,16 @@ class GlyphData(DataSource):
         cache_gib: float = 0.0,
     ) -> None:
         super().__init__(workers=workers, cache_gib=cache_gib)
-        for name, chosen in (("style_a", [style_a]), ("style_b", [style_b]), ("styles", styles)):
+        styles_b = [style_b] if isinstance(style_b, str) else list(style_b)
+        for name, chosen in (("style_a", [style_a]), ("style_b", styles_b), ("styles", styles)):
+            if not chosen:
+                raise UserError(f"data.{name}=[] names no style; choose from {', '.join(STYLES)}")
             for style in chosen:
                 check_choice(f"data.{name}", style, tuple(STYLES))
         self.root = Path(root).expanduser()
         self.augmentation = augmentation
         self.style_a = style_a
-        self.style_b = style_b
+        self.styles_b = styles_b
         self.styles = list(styles)
         self.size = size
         self.direction: Direction = direction
@@ -171,10 +176,35 @@ class GlyphData(DataSource):
         common |= {
             "augmentation": self.augmentation,
             "folder_a": self.style_a,
-            "folder_b": self.style_b,
+            "folder_b": self.styles_b[0],
             "direction": self.direction,
         }
-        return PartedLetters(**common) if self.batch_type is Unpaired else PairedData(layout="folders", **common)
+        if self.batch_type is not Unpaired:
+            return StyledPairs(self.styles_b, layout="folders", **common)
+        if len(self.styles_b) > 1:
+            raise UserError(
+                f"data.style_b=[{','.join(self.styles_b)}]: letters without pairs are of one style per side; name one, "
+                "or use method=pix2pix"
+            )
+        return PartedLetters(**common)
+
+
+class StyledPairs(PairedData):
+    """Letters in two styles; with several `styles` of side B, each letter is in one of them, by a hash of its name."""
+
+    def __init__(self, styles: Sequence[str], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.styles = styles
+
+    def _find_folders(self) -> tuple[dict[str, list[PairFiles]], list[str]]:
+        found, problems = super()._find_folders()
+        return {split: [self._styled(pair) for pair in pairs] for split, pairs in found.items()}, problems
+
+    def _styled(self, pair: PairFiles) -> PairFiles:
+        assert pair.b is not None
+        digest = hashlib.sha256(f"{self.split_seed}/style/{pair.name}".encode()).digest()
+        style = self.styles[int.from_bytes(digest[:8]) % len(self.styles)]
+        return replace(pair, b=pair.b.parent.parent / style / pair.b.name)
 
 
 class PartedLetters(UnpairedData):

@@ -77,6 +77,8 @@ def _options(network: nn.Module, settings: dict[str, Any], in_channels: int, out
     kind, padding = ("ResNet", "reflect") if is_resnet else ("U-Net", "zero")
     if network.num_domains:
         raise _inexpressible(f"{kind} that is told {network.num_domains} domains")
+    if latent := getattr(network, "latent", 0):
+        raise _inexpressible(f"{kind} that takes a code of {latent} numbers (generator.latent)")
     if settings["padding"] != padding:
         raise _inexpressible(f"generator.padding={settings['padding']} instead of {padding}")
     if settings["norm"] == "pixel":

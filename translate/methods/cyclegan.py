@@ -11,7 +11,14 @@ from translate.batch import Unpaired
 from translate.errors import UserError
 from translate.methods.adversary import AdversaryFactory
 from translate.methods.history import ImageHistory
-from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn, check_critic_steps
+from translate.methods.method import (
+    DiscriminatorFactory,
+    GeneratorFactory,
+    Method,
+    Turn,
+    check_critic_steps,
+    check_no_latent,
+)
 from translate.methods.step import Step
 
 
@@ -38,7 +45,7 @@ class CycleGAN(Method):
 
     Raises:
         UserError: an identity loss between sides of unequal channels, an adversary that does not go with the
-            discriminators, or n_critic below 1.
+            discriminators, a generator with `latent`, or n_critic below 1.
     """
 
     is_reversible = True
@@ -78,6 +85,7 @@ class CycleGAN(Method):
         self.cycle_weight_target = cycle_weight_target
         self.identity_weight = identity_weight
         self.generator_forward = generator(in_channels=source_channels, out_channels=target_channels)
+        check_no_latent(self.generator_forward, "CycleGAN")
         self.generator_backward = generator(in_channels=target_channels, out_channels=source_channels)
         self.discriminator_target = discriminator(in_channels=target_channels)
         self.discriminator_source = discriminator(in_channels=source_channels)

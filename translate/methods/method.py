@@ -1,7 +1,7 @@
 """The contract of a method: the maths of a game between players. `translate.training` is its mechanics."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -33,12 +33,29 @@ def check_critic_steps(n_critic: int) -> None:
         raise UserError(f"method.n_critic={n_critic} must be at least 1")
 
 
+def check_no_latent(generator: nn.Module, method: str) -> None:
+    """Raise UserError for a generator with a code in a method that has nothing to learn codes from."""
+    latent = getattr(generator, "latent", 0)
+    if latent:
+        raise UserError(
+            f"generator.latent={latent}: {method} learns one translation of an image; use generator.latent=0, or "
+            "method=pix2pix, whose pairs show which translations there are"
+        )
+
+
+def run_translator(network: nn.Module, source: Tensor, labels: Tensor | None, code: Tensor | None) -> Tensor:
+    """Call a generator with images, and with labels (B, width) and codes (B, latent) where there are any."""
+    told = () if labels is None else (labels,)
+    output: Tensor = network(source, *told) if code is None else network(source, *told, code=code)
+    return output
+
+
 class GeneratorFactory(Protocol):
     """Makes a generator once its channels are known, and the length of the label vectors that it is to be told.
 
     The generator is called with images, and with the label vectors too if there are any. It may have attributes
     `size_multiple` and `min_size`, which height and width of its images must be multiples of, and at least; both are
-    1 where it has none.
+    1 where it has none; and `latent`, the length of the codes (B, latent) that it then takes as `code=`.
     """
 
     def __call__(self, *, in_channels: int, out_channels: int, num_domains: int = 0) -> nn.Module: ...
@@ -68,14 +85,16 @@ class Method(nn.Module, ABC):
     batch_type: ClassVar[BatchType]
     """The kind of batches it plays on."""
 
-    players: ClassVar[dict[str, tuple[str, ...]]]
-    """Player -> the names of the networks that its optimiser steps."""
-
     translators: tuple[str, ...]
     """The names of the networks that translating runs: what a light model carries."""
 
     adversary: Adversary
     """What its discriminators see and what is made of their judgement."""
+
+    @property
+    @abstractmethod
+    def players(self) -> Mapping[str, tuple[str, ...]]:
+        """Player -> the names of the networks that its optimiser steps."""
 
     @abstractmethod
     def play(self, batch: Any, step: Step) -> Iterator[Turn]:
@@ -101,18 +120,20 @@ class Method(nn.Module, ABC):
         return None
 
     def translate(
-        self, source: Float[Tensor, "batch channels height width"], domain: str | None = None
+        self,
+        source: Float[Tensor, "batch channels height width"],
+        domain: str | None = None,
+        code: Float[Tensor, "batch latent"] | None = None,
     ) -> Float[Tensor, "batch out height width"]:
         """Translate images in [-1, 1]; height and width are multiples of `size_multiple`.
 
-        `domain` is what a multi-domain method translates into.
+        `domain` is what a multi-domain method translates into; `code` chooses among the translations of a generator
+        with `latent`, for which None is the middle, zeros.
 
         Raises:
             UserError: as `labels`.
         """
-        labels = self.labels(source, domain)
-        output: Tensor = self.translator()(source) if labels is None else self.translator()(source, labels)
-        return output
+        return run_translator(self.translator(), source, self.labels(source, domain), code)
 
     def translate_back(
         self, target: Float[Tensor, "batch channels height width"]

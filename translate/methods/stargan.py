@@ -12,7 +12,14 @@ from translate.batch import Labeled
 from translate.domains import Domains
 from translate.errors import UserError
 from translate.methods.adversary import AdversaryFactory, bare
-from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn, check_critic_steps
+from translate.methods.method import (
+    DiscriminatorFactory,
+    GeneratorFactory,
+    Method,
+    Turn,
+    check_critic_steps,
+    check_no_latent,
+)
 from translate.methods.step import Step
 from translate.objectives.classification import domain_loss
 
@@ -39,7 +46,7 @@ class StarGAN(Method):
         n_critic: steps of the discriminator for each of the generator (5 in the paper).
 
     Raises:
-        UserError: an adversary that does not go with the discriminator, or n_critic below 1.
+        UserError: an adversary that does not go with the discriminator, a generator with `latent`, or n_critic below 1.
     """
 
     batch_type = Labeled
@@ -66,6 +73,7 @@ class StarGAN(Method):
         self.reconstruction_weight = reconstruction_weight
         self.n_critic = n_critic
         self.generator = generator(in_channels=source_channels, out_channels=target_channels, num_domains=domains.width)
+        check_no_latent(self.generator, "StarGAN")
         self.discriminator = discriminator(in_channels=source_channels, num_domains=len(domains.names))
         self.adversary = adversary({"discriminator": self.discriminator})
         # Changing some attributes of a photo means knowing the others: the discriminator tells them.

@@ -12,7 +12,7 @@ from torch import Tensor
 class Step:
     """Where in training a batch is played, and how to see the global batch that several processes share.
 
-    What a method does with `draws`, `gather` and `share` does not depend on the number of processes.
+    What a method does with `draws`, `normal`, `gather` and `share` does not depend on the number of processes.
 
     Attributes:
         number: steps done before this one.
@@ -48,3 +48,8 @@ class Step:
     def uniform(self, count: int) -> Tensor:
         """(count,) draws from U(0, 1), one per image of this process's batch: its share of `draws`."""
         return self.share(self.draws(count))
+
+    def normal(self, count: int, length: int) -> Tensor:
+        """(count, length) draws from N(0, 1) for this process's batch: its share of the global batch's."""
+        drawn = self._generator.standard_normal((self.world_size * count, length), np.float32)
+        return self.share(torch.from_numpy(drawn))

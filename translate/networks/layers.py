@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import fold, instance_norm
+from torch.nn.functional import fold, instance_norm, pad
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
@@ -75,14 +75,14 @@ class Deconvolution(nn.ConvTranspose2d):
 
 
 class TakesLabels(nn.Module):
-    """A layer that is called with features and labels (B, num_domains), which are None in a network without domains."""
+    """A layer that is called with features and the labels (B, width) of the network, as `condition` makes them."""
 
 
 class ConditionalNorm(TakesLabels):
     """norm(x) * (1 + scale(labels)) + shift(labels), both linear in the labels, a number per channel each.
 
     Conditional instance normalisation (Dumoulin et al. 2017). Were the labels constant channels of the input instead,
-    the first instance norm would subtract them with the mean.
+    the first instance norm would subtract them with the mean. Without labels it is norm(x), as with labels of zeros.
 
     Args:
         norm: what normalises.
@@ -100,8 +100,11 @@ class ConditionalNorm(TakesLabels):
     def forward(
         self,
         features: Float[Tensor, "batch channels height width"],
-        labels: Float[Tensor, "batch num_domains"],
+        labels: Float[Tensor, "batch num_domains"] | None = None,
     ) -> Tensor:
+        if labels is None:
+            plain: Tensor = self.norm(features)
+            return plain
         scale, shift = ((labels @ weight)[:, :, None, None] for weight in (self.scale, self.shift))  # (B, C, 1, 1)
         output: Tensor = self.norm(features) * (1 + scale) + shift
         return output
@@ -177,6 +180,33 @@ def check_labels(labels: Tensor | None, source: Tensor, num_domains: int) -> Non
             f"this generator translates into {num_domains} domains: {len(source)} images need labels of shape "
             f"({len(source)}, {num_domains}), and {given} were given"
         )
+
+
+def check_latent(latent: int) -> None:
+    """Raise UserError for a length of a code that is none."""
+    if latent < 0:
+        raise UserError(f"generator.latent={latent} must be at least 0; 0 is a generator without a code")
+
+
+def condition(
+    source: Tensor, labels: Tensor | None, code: Tensor | None, *, num_domains: int, latent: int
+) -> Tensor | None:
+    """What the layers of a generator are told: (B, num_domains + latent), the labels and behind them the code.
+
+    No code is a code of zeros; None, where there are no labels either, means zeros to layers.
+
+    Raises:
+        UserError: labels or a code are missing, of another length, or not one for each image.
+    """
+    check_labels(labels, source, num_domains)
+    if code is None:
+        return labels if labels is None or not latent else pad(labels, (0, latent))
+    if not latent or code.shape != (len(source), latent):
+        takes = f"codes of shape ({len(source)}, {latent})" if latent else "no code"
+        raise UserError(
+            f"this generator takes {takes}, and one of shape {tuple(code.shape)} was given: generator.latent={latent}"
+        )
+    return code if labels is None else torch.cat([labels, code], 1)
 
 
 def norm_layer(norm: Norm, channels: int, num_domains: int = 0) -> nn.Module:

@@ -18,7 +18,8 @@ from translate.networks.layers import (
     Norm,
     Padding,
     TakesLabels,
-    check_labels,
+    check_latent,
+    condition,
     generator_stages,
     needs_bias,
     norm_layer,
@@ -36,12 +37,14 @@ class ResNet(nn.Module):
     """Maps images of `in_channels` to images of `out_channels`, both in [-1, 1].
 
     Height and width must be multiples of `size_multiple` = 4 to come back unchanged. With `num_domains` it translates
-    into what label vectors say, by normalisation that is conditional on them.
+    into what label vectors say, by normalisation that is conditional on them; with `latent` in the same way as a code
+    says, of which zeros are the middle.
 
     Args:
         in_channels: channels of the source images.
         out_channels: channels of the translated images.
         num_domains: length of the label vectors that say what to translate into; 0 is a generator without labels.
+        latent: numbers of the code that chooses among several translations of one image; 0 is a generator of one.
         num_blocks: residual blocks (the papers: 6 for 128 pixels, 9 for 256).
         width: filters of the first layer; the residual blocks have 4 * width.
         norm: normalisation after every convolution but the last.
@@ -59,8 +62,8 @@ class ResNet(nn.Module):
         attention: let every place look at all others (`SelfAttention`), in the middle of the residual blocks.
 
     Raises:
-        UserError: a choice that does not exist, or two that do not go together; or, when called, labels that are
-            missing or of another shape.
+        UserError: a choice that does not exist, two that do not go together, or a negative latent; or, when called,
+            labels that are missing, or labels or a code of another shape.
     """
 
     size_multiple = 4
@@ -72,6 +75,7 @@ class ResNet(nn.Module):
         in_channels: int,
         out_channels: int,
         num_domains: int = 0,
+        latent: int = 0,
         num_blocks: int = 9,
         width: int = 64,
         norm: Norm = "instance",
@@ -88,24 +92,27 @@ class ResNet(nn.Module):
         super().__init__()
         check_choice("downsample", downsample, ("stride", "blur"))
         check_choice("upsample", upsample, ("deconv", "resize", "blur"))
+        check_latent(latent)
         self.num_domains = num_domains
+        self.latent = latent
+        told = num_domains + latent
         bias = needs_bias(norm)
         layers: list[nn.Module] = [
             padding_layer(padding, 3),
             nn.Conv2d(in_channels, width, 7, bias=bias),
-            norm_layer(norm, width, num_domains),
+            norm_layer(norm, width, told),
             nn.ReLU(),
         ]
         for channels in (width, 2 * width):
             layers += [
                 nn.Conv2d(channels, 2 * channels, 3, stride=2 if downsample == "stride" else 1, padding=1, bias=bias),
-                norm_layer(norm, 2 * channels, num_domains),
+                norm_layer(norm, 2 * channels, told),
                 nn.ReLU(),
             ]
             if downsample == "blur":
                 layers.append(BlurDown(2 * channels))
         blocks: list[nn.Module] = [
-            ResidualBlock(4 * width, num_domains=num_domains, norm=norm, dropout=dropout, padding=padding)
+            ResidualBlock(4 * width, num_domains=told, norm=norm, dropout=dropout, padding=padding)
             for _ in range(num_blocks)
         ]
         if attention:
@@ -116,7 +123,7 @@ class ResNet(nn.Module):
                 layers += [BlurUp(channels), nn.Conv2d(channels, channels // 2, 3, padding=1, bias=bias)]
             else:
                 layers.append(upsampling_layer(upsample, channels, channels // 2, kernel=3, padding=padding, bias=bias))
-            layers += [norm_layer(norm, channels // 2, num_domains), nn.ReLU()]
+            layers += [norm_layer(norm, channels // 2, told), nn.ReLU()]
         layers += [padding_layer(padding, 3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         draw_weights(
@@ -137,9 +144,10 @@ class ResNet(nn.Module):
         self,
         source: Float[Tensor, "batch in_channels height width"],
         labels: Float[Tensor, "batch num_domains"] | None = None,
+        code: Float[Tensor, "batch latent"] | None = None,
     ) -> Float[Tensor, "batch out height width"]:
-        check_labels(labels, source, self.num_domains)
-        return run_layers(self.model, source, labels)
+        told = condition(source, labels, code, num_domains=self.num_domains, latent=self.latent)
+        return run_layers(self.model, source, told)
 
 
 class ResidualBlock(TakesLabels):

@@ -16,7 +16,8 @@ from translate.networks.layers import (
     Padding,
     TakesLabels,
     Upsample,
-    check_labels,
+    check_latent,
+    condition,
     needs_bias,
     norm_layer,
     padding_mode,
@@ -33,12 +34,14 @@ class UNet(nn.Module):
     """Maps images of `in_channels` to images of `out_channels`, both in [-1, 1] and of equal size.
 
     Height and width must be multiples of `size_multiple` = 2 ** num_downs. With `num_domains` it translates into what
-    label vectors say, by normalisation that is conditional on them.
+    label vectors say, by normalisation that is conditional on them; with `latent` in the same way as a code says, of
+    which zeros are the middle.
 
     Args:
         in_channels: channels of the source images.
         out_channels: channels of the translated images.
         num_domains: length of the label vectors that say what to translate into; 0 is a generator without labels.
+        latent: numbers of the code that chooses among several translations of one image; 0 is a generator of one.
         num_downs: how often the image is halved; 8 brings 256 pixels down to 1.
         width: filters of the outermost level; they double per level up to 8 * width.
         norm: normalisation after every convolution but the first, the innermost and the last.
@@ -54,8 +57,8 @@ class UNet(nn.Module):
             (fewer in a shallow network: all but once), before it is halved again.
 
     Raises:
-        UserError: a choice that does not exist, two that do not go together, or num_downs below 2; or, when called, a
-            size that is no multiple, or labels that are missing or of another shape.
+        UserError: a choice that does not exist, two that do not go together, num_downs below 2, or a negative latent;
+            or, when called, a size that is no multiple, labels that are missing, or labels or a code of another shape.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class UNet(nn.Module):
         in_channels: int,
         out_channels: int,
         num_domains: int = 0,
+        latent: int = 0,
         num_downs: int = 8,
         width: int = 64,
         norm: Norm = "batch",
@@ -79,7 +83,9 @@ class UNet(nn.Module):
         super().__init__()
         if num_downs < 2:
             raise UserError(f"generator.num_downs={num_downs}: a U-Net needs at least 2")
+        check_latent(latent)
         self.num_domains = num_domains
+        self.latent = latent
         self.size_multiple = 2**num_downs
         widths = [width * min(2**level, 8) for level in range(num_downs)]
         block: SkipBlock | None = None
@@ -90,7 +96,7 @@ class UNet(nn.Module):
                 outer=widths[max(level - 1, 0)],
                 inner=widths[level],
                 inside=block,
-                num_domains=num_domains,
+                num_domains=num_domains + latent,
                 norm=norm,
                 dropout=dropout if is_widest_middle else 0.0,
                 upsample=upsample,
@@ -129,14 +135,15 @@ class UNet(nn.Module):
         self,
         source: Float[Tensor, "batch in_channels height width"],
         labels: Float[Tensor, "batch num_domains"] | None = None,
+        code: Float[Tensor, "batch latent"] | None = None,
     ) -> Float[Tensor, "batch out height width"]:
-        check_labels(labels, source, self.num_domains)
+        told = condition(source, labels, code, num_domains=self.num_domains, latent=self.latent)
         multiple = self.size_multiple
         if source.shape[2] % multiple or source.shape[3] % multiple:
             raise UserError(
                 f"a U-Net of this depth takes sizes that are multiples of {multiple}, not {tuple(source.shape[2:])}"
             )
-        output: Tensor = self.model(source, labels)
+        output: Tensor = self.model(source, told)
         return output
 
 
