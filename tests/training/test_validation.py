@@ -325,9 +325,12 @@ def test_a_run_from_before_there_was_validation_goes_on(train, tmp_path: Path) -
     tree = yaml.safe_load(config.read_text())
     for key in ("validation", "stabilizers", "gradient_penalty"):
         del tree[key]
+    for component, key in (("generator", "latent"), ("discriminator", "attention"), ("method", "perceptual_weight")):
+        del tree[component][key]
     config.write_text(yaml.safe_dump(tree))
     assert train("steps=2").code == 0
     assert [row["step"] for row in rows(tmp_path / "run")] == [2]
-    refused = train("steps=3", "stabilizers.label_smoothing=0.1")
+    refused = train("steps=3", "stabilizers.label_smoothing=0.1", "generator.latent=2")
     assert refused.code == 2
-    assert "stabilizers.label_smoothing" in refused.err
+    assert "stabilizers.label_smoothing was 0.0, now 0.1" in refused.err
+    assert "generator.latent was 0, now 2" in refused.err

@@ -2,11 +2,13 @@
 
 import datetime
 from collections.abc import Iterator, Mapping
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from translate.build import resolve
 from translate.errors import UserError
 from translate.files import write_text
 from translate.model_folder import LATEST, WEIGHTS
@@ -123,6 +125,13 @@ def differences(earlier: Mapping[str, Any], tree: Mapping[str, Any]) -> list[tup
     A setting that the earlier run does not have, because there was none, counts as what it is by default.
     """
     old, new = dict(_flat(defaults())) | dict(_flat(earlier)), dict(_flat(tree))
+    for key in new.keys() - old.keys():
+        component, _, name = key.rpartition(".")
+        target = new.get(f"{component}._target_")
+        if target is not None and target == old.get(f"{component}._target_"):
+            parameter = signature(resolve(target, (f"{target.partition('.')[0]}.",))).parameters.get(name)
+            if parameter is not None and parameter.default is not Parameter.empty:
+                old[key] = parameter.default
     return [
         (key, old.get(key), new.get(key))
         for key in sorted(old.keys() | new.keys())
