@@ -38,11 +38,12 @@ MAY_IMPORT = {
     "evaluation": {
         *("errors", "files", "batch", "domains", "picture", "pixels", "build", "objectives", "data", "conversion"),
     },
-    "sweeps": {"errors", "files", "build", "config", "data", "training", "evaluation"},
+    "report": {"errors", "files", "build", "config", "methods", "model_folder", "training"},
+    "sweeps": {"errors", "files", "build", "config", "data", "report", "training", "evaluation"},
     "config": {"errors", "build", "training"},
     "cli": {
         *("errors", "build", "config", "signals", "model", "model_folder", "data", "training", "conversion"),
-        *("evaluation", "interop", "opening", "listing", "sweeps"),
+        *("evaluation", "interop", "opening", "listing", "report", "sweeps"),
     },
     "listing": {"build", "config", "model_folder", "objectives", "opening"},
     "__init__": {"conversion"},

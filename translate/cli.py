@@ -157,11 +157,17 @@ def run_sweep(
 
 def run_training(composed: "Composed") -> None:
     """Train as configured, and say how it ended."""
+    from translate.report.write import refresh_report
+    from translate.training.devices import is_first_process
     from translate.training.run import train as run
 
-    outcome = run(
-        composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress_bar("reading images")
-    )
+    try:
+        outcome = run(
+            composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress_bar("reading images")
+        )
+    finally:
+        if is_first_process():
+            refresh_report(Path(composed.settings.output))
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if outcome.stopped_by is not None:
         console.print(
@@ -172,6 +178,7 @@ def run_training(composed: "Composed") -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":
         from translate.model import read_domains
         from translate.model_folder import BEST, LATEST
+        from translate.report.write import FILE as REPORT
         from translate.training.log import best_measurement
 
         folder, best = outcome.folder, best_measurement(outcome.folder)
@@ -186,7 +193,8 @@ def run_training(composed: "Composed") -> None:
         console.print(
             f"Convert a folder with{' the best' * (best is not None)}\n"
             f"  translate convert {shlex.quote(str(folder))} INPUT OUTPUT{to}\n"
-            f"or train on with more steps: steps={outcome.steps * 2}"
+            f"or train on with more steps: steps={outcome.steps * 2}\n"
+            f"How it went: {folder / REPORT}"
         )
 
 
@@ -468,6 +476,7 @@ def measure_model(
     from translate.evaluation.classifier import MAX_STEPS
     from translate.evaluation.measures import Options
     from translate.evaluation.report import evaluate_model
+    from translate.report.write import refresh_report
 
     engine = load_torch_engine(
         checkpoint,
@@ -477,7 +486,7 @@ def measure_model(
     )
     settings = evaluation_settings(engine, checkpoint, words, config_dir)
     engine.use_settings(settings)
-    return evaluate_model(
+    report = evaluate_model(
         checkpoint,
         engine,
         settings,
@@ -487,6 +496,25 @@ def measure_model(
         bar=bar or progress_bar,
         judges=judges,
     )
+    refresh_report(checkpoint)
+    return report
+
+
+@app.command("report")
+def write_report_page(
+    run: Annotated[Path, typer.Argument(help="a run folder, whether its run has ended or not")],
+    open: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
+) -> None:
+    """Write RUN/report.html again: settings, curves, samples, best and worst images, and how to go on, in one file.
+
+    Trainings write it as they end, and evaluate adds what it found.
+    """
+    from translate.report.write import write_report
+
+    page = write_report(run)
+    typer.echo(printable(str(page)))
+    if open:
+        typer.launch(str(page))
 
 
 @app.command("import")

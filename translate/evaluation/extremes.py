@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -29,31 +30,47 @@ def rank(rows: Sequence[Scored]) -> tuple[str, list[int]] | None:
     return None
 
 
-def write_extremes(path: Path, rows: Sequence[Scored], picture: Callable[[int], dict[str, Tensor]]) -> bool:
-    """Write at most the 6 best and 6 worst images; whether there is something to rank.
+def write_extremes(
+    path: Path, rows: Sequence[Scored], picture: Callable[[int], dict[str, Tensor]]
+) -> list[dict[str, Any]]:
+    """Write at most the 6 best and 6 worst images as one picture, and each image of it into a folder of its name.
 
-    `picture` gives the images to show of a row by title, (C, H, W) in [0, 1].
+    Returns what was written of each, for JSON: `kind` (best or worst), `name`, `group`, `metric`, `value`, and the
+    files of its `images` by title, as seen from the picture's folder; nothing if there is nothing to rank. `picture`
+    gives the images to show of a row by title, (C, H, W) in [0, 1].
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
     ranked = rank(rows)
     if ranked is None:
-        return False
+        return []
     metric, places = ranked
     count = min(SHOWN, -(-len(places) // 2))
-    columns = []
-    for word, chosen in (("best", places[:count]), ("worst", places[::-1][: min(count, len(places) - count)])):
-        blocks = [_block(rows[place], metric, picture(place)) for place in chosen]
+    folder = path.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    columns, written = [], []
+    for kind, chosen in (("best", places[:count]), ("worst", places[::-1][: min(count, len(places) - count)])):
+        blocks = []
+        for number, place in enumerate(chosen, start=1):
+            row, images = rows[place], picture(place)
+            blocks.append(_block(row, metric, images))
+            files = {title: f"{folder.name}/{kind}_{number}_{title.replace(' ', '_')}.png" for title in images}
+            for title, image in images.items():
+                write_image(path.parent / files[title], _shown(image))
+            value = row.values[metric]
+            written.append(
+                {"kind": kind, "name": row.name, "group": row.group, "metric": metric, "value": value, "images": files}
+            )
         if blocks:
-            heading = title_row([f"{word} by {metric}"], blocks[0].shape[1])
+            heading = title_row([f"{kind} by {metric}"], blocks[0].shape[1])
             columns.append(np.concatenate([heading, *blocks]))
     height = max(column.shape[0] for column in columns)
     padded = [
         np.pad(column, ((0, height - column.shape[0]), (0, GAP), (0, 0)), constant_values=255) for column in columns
     ]
     write_image(path, np.concatenate(padded, axis=1))
-    return True
+    return written
 
 
 def _block(row: Scored, metric: str, images: dict[str, Tensor]) -> np.ndarray:
@@ -69,10 +86,15 @@ def _block(row: Scored, metric: str, images: dict[str, Tensor]) -> np.ndarray:
 def _cell(image: Tensor) -> np.ndarray:
     """An image as a picture of about 160 pixels, on white with a small margin; small ones are enlarged by repeating
     their pixels."""
-    shown = to_display(image.permute(1, 2, 0).numpy(), 0, 1)
+    shown = _shown(image)
     longest = max(shown.shape[:2])
     times = max(SIDE // longest, 1)
     shown = shown.repeat(times, 0).repeat(times, 1)
     if longest > SIDE:
         shown = resize_image(shown, *(max(1, round(length * SIDE / longest)) for length in shown.shape[:2]))
     return np.pad(shown, ((2, 2), (2, 2), (0, 0)), constant_values=255)
+
+
+def _shown(image: Tensor) -> np.ndarray:
+    """(C, H, W) in [0, 1] as 8-bit RGB."""
+    return to_display(image.permute(1, 2, 0).numpy(), 0, 1)

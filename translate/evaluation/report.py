@@ -29,13 +29,16 @@ SURE = 1.96
 
 @dataclass(frozen=True)
 class Report:
-    """A model's evaluation and the files that tell of it."""
+    """A model's evaluation and the files that tell of it; `steps` that the model was trained, `extremes` as of
+    `write_extremes`."""
 
     checkpoint: str
+    steps: int
     evaluation: Evaluation
     per_image: Path
     summary: Path
     picture: Path | None
+    extremes: Sequence[Mapping[str, Any]] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: `metrics` by name with `value`, and `low` and `high` of their 95 % intervals."""
@@ -45,6 +48,7 @@ class Report:
         }
         told: dict[str, Any] = {
             "checkpoint": self.checkpoint,
+            "steps": self.steps,
             "split": found.split,
             "images": len({row.name for row in found.scored}),
             "metrics": metrics,
@@ -52,6 +56,7 @@ class Report:
             "notes": list(found.notes),
             "per_image": str(self.per_image),
             "picture": None if self.picture is None else str(self.picture),
+            "extremes": list(self.extremes),
         }
         if isinstance(found, DomainEvaluation):
             return told | {"domains": found.table}
@@ -88,7 +93,7 @@ def evaluate_model(
         measure = evaluate_pairs if kind is Pair else evaluate_unpaired
         evaluation = measure(engine, settings, split, options=options, bar=bar)
     back = engine.is_reversed * ("_BtoA" if settings["data"].get("direction", "AtoB") == "AtoB" else "_AtoB")
-    return write_report(checkpoint, evaluation, folder, f"evaluation_{evaluation.split}{back}")
+    return write_report(checkpoint, engine.model.steps, evaluation, folder, f"evaluation_{evaluation.split}{back}")
 
 
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
@@ -107,13 +112,14 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
         print_comparison(reports)
 
 
-def write_report(checkpoint: Path, evaluation: Evaluation, folder: Path, name: str) -> Report:
-    """Write NAME.csv, a line per image; NAME.png, the best and the worst; and NAME.json, all that is said of them."""
+def write_report(checkpoint: Path, steps: int, evaluation: Evaluation, folder: Path, name: str) -> Report:
+    """Write NAME.csv, a line per image; NAME.png, the best and the worst, also each alone in the folder NAME; and
+    NAME.json, all that is said of them."""
     table, summary, picture = (folder / f"{name}.{suffix}" for suffix in ("csv", "json", "png"))
     evaluation.write_csv(table)
     assert evaluation.picture is not None
-    has_picture = write_extremes(picture, evaluation.scored, evaluation.picture)
-    report = Report(str(checkpoint), evaluation, table, summary, picture if has_picture else None)
+    extremes = write_extremes(picture, evaluation.scored, evaluation.picture)
+    report = Report(str(checkpoint), steps, evaluation, table, summary, picture if extremes else None, extremes)
     write_text(summary, json.dumps(report.as_dict(), indent=1) + "\n")
     return report
 

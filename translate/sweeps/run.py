@@ -14,6 +14,7 @@ import torch
 
 from translate.data.source import Progress
 from translate.errors import DivergenceError, UserError
+from translate.report.write import refresh_report
 from translate.sweeps.plan import Planned
 from translate.sweeps.plot import draw_sweep
 from translate.sweeps.table import (
@@ -28,6 +29,7 @@ from translate.sweeps.table import (
     summarize,
     write_table,
 )
+from translate.training.devices import is_first_process
 from translate.training.log import METRICS
 from translate.training.run import Outcome, train
 
@@ -121,6 +123,8 @@ def _train(run: Planned, progress: Progress | None) -> Outcome:
     try:
         return train(composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress)
     finally:
+        if is_first_process():
+            refresh_report(Path(composed.settings.output))
         gc.collect()  # networks and optimisers refer to one another
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

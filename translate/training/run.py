@@ -26,6 +26,7 @@ from translate.training.checkpoint import model_tensors, read_progress, restore_
 from translate.training.curves import draw_curves
 from translate.training.devices import is_first_process, make_fabric, set_up
 from translate.training.finetune import find_origin, hold_back, take_over
+from translate.training.history import environment, recorded
 from translate.training.loading import cache_share, make_loader, sample_batch
 from translate.training.log import RunLog, check_wandb
 from translate.training.loop import Job, fit, require_finite
@@ -200,6 +201,14 @@ def train(
             folder, step=step, total_steps=total_steps, wandb=settings.wandb, settings=tree, is_first=is_first
         ) as log,
         stop_on_signal() as stop,
+        recorded(
+            folder,
+            environment(fabric.device, fabric.world_size)
+            | {"total_steps": total_steps, "images": inspection.counts, "parameters": count_parameters(networks)},
+            step=lambda: job.step,
+            stopped=lambda: stop.signal is not None and job.step < total_steps,
+            is_first=is_first,
+        ),
     ):
         if moved is not None:
             log.say(f"moved the run that was in {folder} to {moved}")
@@ -246,9 +255,12 @@ def describe(
     folder: Path,
 ) -> str:
     """The first line of a run."""
-    sizes = ", ".join(
-        f"{name} {sum(parameter.numel() for parameter in network.parameters()):,}" for name, network in networks.items()
-    )
+    sizes = ", ".join(f"{name} {count:,}" for name, count in count_parameters(networks).items())
     counts = ", ".join(f"{count} {what}" for what, count in inspection.counts.items())
     what = f"continuing {folder} from step {step}" if step else f"training {folder}"
     return f"{what} to step {total_steps} on {fabric.world_size} x {fabric.device.type} ({counts}; parameters: {sizes})"
+
+
+def count_parameters(networks: Mapping[str, nn.Module]) -> dict[str, int]:
+    """Parameters of each network."""
+    return {name: sum(parameter.numel() for parameter in network.parameters()) for name, network in networks.items()}
