@@ -9,7 +9,14 @@ from torch.nn.functional import l1_loss
 
 from translate.batch import Pair
 from translate.methods.adversary import AdversaryFactory
-from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn, check_critic_steps
+from translate.methods.method import (
+    DiscriminatorFactory,
+    GeneratorFactory,
+    Method,
+    Translation,
+    Turn,
+    check_critic_steps,
+)
 from translate.methods.step import Step
 
 
@@ -74,7 +81,8 @@ class Pix2Pix(Method):
             return
 
         losses, _ = self.adversary.generator_losses("generator", self.discriminator, (*of_source, fake), step)
-        yield Turn("generator", losses | {"generator_l1": self.l1_weight * l1_loss(fake, target)})
+        losses["generator_l1"] = self.l1_weight * l1_loss(fake, target)
+        yield Turn("generator", losses, translations={"forward": Translation(source, fake, target)})
 
     def translator(self, *, back: bool = False) -> nn.Module:
         return self.generator

@@ -12,7 +12,14 @@ from translate.batch import Labeled
 from translate.domains import Domains
 from translate.errors import UserError
 from translate.methods.adversary import AdversaryFactory, bare
-from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn, check_critic_steps
+from translate.methods.method import (
+    DiscriminatorFactory,
+    GeneratorFactory,
+    Method,
+    Translation,
+    Turn,
+    check_critic_steps,
+)
 from translate.methods.step import Step
 from translate.objectives.classification import domain_loss
 
@@ -84,7 +91,11 @@ class StarGAN(Method):
         )
         assert real_domains is not None
         losses["discriminator_domain"] = self.classification_weight * domain_loss(real_domains, labels, self.domains)
-        yield Turn("discriminator", losses, self.adversary.clip(self.discriminator))
+        mismatched: dict[str, Tensor] = {}
+        if len(images) > 1:
+            of_others = domain_loss(real_domains.detach(), labels.roll(1, 0), self.domains)
+            mismatched["discriminator_domain"] = self.classification_weight * of_others
+        yield Turn("discriminator", losses, self.adversary.clip(self.discriminator), mismatched=mismatched)
         if not moves_generator:
             return
 
@@ -93,7 +104,7 @@ class StarGAN(Method):
         reconstructed = self.generator(fake, labels)
         losses["generator_domain"] = self.classification_weight * domain_loss(domains, targets, self.domains)
         losses["generator_reconstruction"] = self.reconstruction_weight * l1_loss(reconstructed, images)
-        yield Turn("generator", losses)
+        yield Turn("generator", losses, translations={"forward": Translation(images, fake, images)})
 
     def translator(self, *, back: bool = False) -> nn.Module:
         return self.generator

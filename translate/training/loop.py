@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from translate.training.log import Log, Meter
 from translate.training.restraint import Restraint
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
+from translate.training.signs import Watch
 from translate.training.validation import Validation
 
 
@@ -91,6 +92,7 @@ def fit(
     settings, fabric, method = job.settings, job.fabric, job.method
     base_rates = {player: [group["initial_lr"] for group in opt.param_groups] for player, opt in job.optimizers.items()}
     meter = Meter(average=lambda losses: torch.as_tensor(fabric.all_reduce(losses)))
+    watch = Watch(method, average=meter.average) if settings.verdict else None
     step = job.step
 
     def all_gather(tensor: torch.Tensor) -> torch.Tensor:
@@ -117,7 +119,8 @@ def fit(
             if settings.gradient_clip is not None:
                 parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
                 torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
-            optimizer.step()
+            with watch.stepping(turn, optimizer) if watch is not None else nullcontext():
+                optimizer.step()
             if turn.after is not None:
                 turn.after()
             meter.add_losses(turn.losses)
@@ -135,7 +138,8 @@ def fit(
             images = step * settings.batch_size * fabric.world_size
             epoch = round(images / job.epoch_size, 3)
             row = {"step": step, "images": images, "epoch": epoch, "learning_rate_factor": factor} | meter.read()
-            log.metrics(row | {name: round(float(value), 6) for name, value in method.signals().items()})
+            row |= {name: round(float(value), 6) for name, value in method.signals().items()}
+            log.metrics(row if watch is None else row | {"signs": watch.read()})
         if validation is not None:
             values = measure(job, validation)
             is_best = validation.remember(values, step)

@@ -95,6 +95,7 @@ class Settings:
     save_every: int
     wandb: Wandb
     # Runs of earlier versions have no such keys.
+    verdict: bool = True
     gradient_penalty: Component | None = None
     discriminator_augmentation: Component | None = None
     stabilizers: Stabilizers = field(default_factory=Stabilizers)
