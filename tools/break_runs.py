@@ -43,9 +43,7 @@ def cases(images: Path | None) -> list[Case]:
     letters = f"data=paired data.root={{pairs}} data.folder_a=regular data.folder_b=fancy {PLAIN}"
     found = [
         Case("Pix2Pix, learning rate x 100", f"{PIX2PIX} data=glyphs optimizer.lr=0.02 steps=300", "steps too large"),
-        Case(
-            "CycleGAN, learning rate x 100", f"{CYCLEGAN} data=glyphs optimizer.lr=0.02 steps=200", "steps too large"
-        ),
+        Case("CycleGAN, learning rate x 100", f"{CYCLEGAN} data=glyphs optimizer.lr=0.02 steps=200", "steps too large"),
         Case(
             "Pix2Pix, discriminator x 10 steps",
             f"{PIX2PIX} data=glyphs method.n_critic=10 steps=300",
@@ -61,7 +59,11 @@ def cases(images: Path | None) -> list[Case]:
             f"{STARGAN} data=domains data.root={{shuffled_domains}} {PLAIN} steps=300",
             "labels do not depend on the images",
         ),
-        Case("CycleGAN, identity weight 0 on colours", f"{COLOURS} method.identity_weight=0 seed=1 steps=400", "colours inverted"),
+        Case(
+            "CycleGAN, identity weight 0 on colours",
+            f"{COLOURS} method.identity_weight=0 seed=1 steps=400",
+            "colours inverted",
+        ),
         Case("Pix2Pix, letters", f"{PIX2PIX} data=glyphs steps=300"),
         Case("Pix2Pix, letters, least squares", f"{PIX2PIX} data=glyphs objective=lsgan seed=1 steps=300"),
         Case("Pix2Pix, letters, hinge", f"{PIX2PIX} data=glyphs objective=hinge seed=2 steps=300"),

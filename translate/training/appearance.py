@@ -74,7 +74,8 @@ def relatedness(outputs: Images, targets: Images) -> Float[Tensor, ""]:
     Particular is the difference from the mean image of the batch.
     """
     first, second = outputs - outputs.mean(0), targets - targets.mean(0)
-    return (first * second).mean() / (first.square().mean() * second.square().mean()).sqrt().clamp_min(1e-9)
+    covariance: Tensor = (first * second).mean()
+    return covariance / (first.square().mean() * second.square().mean()).sqrt().clamp_min(1e-9)
 
 
 def _mean_and_deviation(images: Images) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:

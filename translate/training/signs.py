@@ -1,6 +1,6 @@
 """Signs of how a run is going, gathered while it trains: numbers that cost next to nothing."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -8,7 +8,6 @@ from torch import Tensor
 
 from translate.batch import Pair
 from translate.methods.method import Method, Translation, Turn
-from translate.training.log import Meter
 from translate.training.appearance import (
     checkerboard,
     colour_agreement,
@@ -18,6 +17,7 @@ from translate.training.appearance import (
     diversity,
     relatedness,
 )
+from translate.training.log import Meter
 
 MOST_PIXELS = 16 * 256 * 256
 MOST_IMAGES = 64
@@ -56,11 +56,11 @@ class Watch:
         self.mismatched.add_losses(turn.mismatched)
         for name, translation in turn.translations.items():
             self._keep(name, translation)
-        if f"{turn.player}_update" in self.weights:
-            yield
-            return
         weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
         weights = [weight for weight in weights if weight.ndim > 1]
+        if f"{turn.player}_update" in self.weights or not weights:
+            yield
+            return
         if turn.player in self._moves:
             self.weights[f"{turn.player}_gradient"] = _norm([weight.grad for weight in weights])
         before = [weight.detach().clone() for weight in weights]
@@ -74,7 +74,8 @@ class Watch:
         for name, accuracy in self.method.adversary.read_accuracy().items():
             found[f"{name}_real_right"], found[f"{name}_fake_right"] = accuracy
         for name, parts in self.kept.items():
-            signs = image_signs(*(torch.cat(images).float() for images in zip(*parts, strict=True)), self.is_paired)
+            source, output, real = (torch.cat(images).float() for images in zip(*parts, strict=True))
+            signs = image_signs(source, output, real, is_paired=self.is_paired)
             found |= {f"{name}_{sign}": value for sign, value in signs.items()}
         values = torch.stack([value.float().cpu() for value in found.values()]).tolist() if found else []
         signs_now = {name: round(value, 6) for name, value in zip(found, values, strict=True)}
@@ -93,7 +94,7 @@ class Watch:
 
 
 @torch.no_grad()
-def image_signs(source: Tensor, output: Tensor, real: Tensor, is_paired: bool) -> dict[str, Tensor]:
+def image_signs(source: Tensor, output: Tensor, real: Tensor, *, is_paired: bool) -> dict[str, Tensor]:
     """What images (B, C, H, W) in [-1, 1] and their translations tell; fewer than 2 of them tell little.
 
     `real` are images of the kind that `output` should be: the true answers if `is_paired`.
@@ -128,4 +129,6 @@ def image_signs(source: Tensor, output: Tensor, real: Tensor, is_paired: bool) -
 
 def _norm(tensors: list[Tensor | None]) -> Tensor:
     """The norm of all of them as one vector."""
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(each.float()) for each in tensors if each is not None]))
+    norms = [torch.linalg.vector_norm(tensor.float()) for tensor in tensors if tensor is not None]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return norm

@@ -1,4 +1,4 @@
-"""What a sick run shows: each symptom is a function of what has been logged, which gives the numbers it saw, or None."""
+"""What a sick run shows: each symptom is a function of what has been logged, giving the numbers it saw, or None."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -69,8 +69,8 @@ class Symptom:
 def steps_too_large(history: History) -> Seen | None:
     """Steps that change the weights of a player by more than 5 % of their size: geometric mean of two readings.
 
-    Adam's first step changes fresh weights by 1 % at a learning rate of 0.0002 (their deviation is 0.02), and later ones
-    by less; 0.1 % is usual.
+    Adam's first step changes fresh weights by 1 % at a learning rate of 0.0002 (their deviation is 0.02), and later
+    ones by less; 0.1 % is usual.
     """
     if len(history.rows) < 2:
         return None
@@ -118,10 +118,10 @@ def flat(history: History) -> Seen | None:
 
 
 def collapsed(history: History) -> Seen | None:
-    """Outputs that differ from one another by less than a tenth of what real images do, but are not flat."""
+    """Outputs that differ from one another by less than 5 % of what real images do, but are not flat."""
     if flat(history) or unrelated_answers(history):
         return None
-    return _beyond(history.of("diversity"), "diversity", lambda part: part < 0.1)
+    return _beyond(history.of("diversity"), "diversity", lambda part: part < 0.05)
 
 
 def unchanged(history: History) -> Seen | None:
@@ -152,7 +152,7 @@ def inverted(history: History) -> Seen | None:
 
 
 def shifted(history: History) -> Seen | None:
-    """Colours of outputs as a whole further than 0.25 (pixels in [-1, 1]) from those of real images, beyond chance.
+    """Colours of outputs as a whole further than 0.3 (pixels in [-1, 1]) from those of real images, beyond chance.
 
     An output as near as the input is, or nearer, is on its way.
     """
@@ -160,16 +160,29 @@ def shifted(history: History) -> Seen | None:
     beyond = {
         name: value - 3 * noise[name] for name, value in shift.items() if value > of_source.get(name, 0.0) + noise[name]
     }
-    return _beyond(beyond, "shift", lambda distance: distance > 0.25)
+    return _beyond(beyond, "shift", lambda distance: distance > 0.3)
 
 
 def checkered(history: History) -> Seen | None:
-    """Outputs with three times the spectral energy at periods of 2 and 4 pixels, compared to their neighbours."""
-    return _beyond(history.of("checkerboard"), "times", lambda times: times > 3)
+    """Outputs with three times the spectral energy at periods of 2 and 4 pixels, and more than 70 % of what it was.
+
+    It is compared with neighbouring frequencies, and with a fifth of the run before: every upsampling network begins
+    with a grid and most unlearn it.
+    """
+    earlier = history.earlier(0.2)
+    if earlier is None:
+        return None
+    before = earlier.get("signs", {})
+    found = {
+        name: value
+        for name, value in history.of("checkerboard").items()
+        if value > 0.7 * before.get(f"{name}_checkerboard", 0.0)
+    }
+    return _beyond(found, "times", lambda times: times > 3)
 
 
 def memorised(history: History) -> Seen | None:
-    """Validation L1 that is 10 % worse than it was three measurements ago or more, and twice that of training images."""
+    """Validation L1 10 % worse than it was three measurements ago or before, and twice that of training images."""
     values = [row["metrics"]["l1"] for row in history.measured if "l1" in row["metrics"]]
     train = history.signs.get("forward_l1")
     if train is None or len(values) < 4 or not math.isfinite(values[-1]):
@@ -180,14 +193,14 @@ def memorised(history: History) -> Seen | None:
 
 
 def unrelated_answers(history: History) -> Seen | None:
-    """Outputs whose differences are not those of their answers (correlation below 0.05), but as near as the mean is.
+    """Outputs whose differences are not those of their answers (correlation below 0.05), but nearly as near as the mean.
 
-    A generator does so that can learn nothing from its input, once it has learned what answers have in common.
+    Nearly is within 1.5 times the L1 distance of answers from their mean. A generator does so that can learn nothing from its input, once it has learned what answers have in common.
     """
     found = {
         name: value
         for name, value in history.of("relatedness").items()
-        if history.signs[f"{name}_l1"] < 1.2 * history.signs[f"{name}_l1_of_mean"]
+        if history.signs[f"{name}_l1"] < 1.5 * history.signs[f"{name}_l1_of_mean"]
     }
     return _beyond(found, "correlation", lambda correlation: abs(correlation) < 0.05)
 
@@ -236,7 +249,7 @@ SYMPTOMS = (
         "the generator's gradient has vanished",
         gradient_vanished,
         "it is {part:.2%} of what it was at the beginning",
-        "objective=lsgan or objective=nonsaturating, a weaker discriminator (discriminator.width), a lower optimizer.lr",
+        "objective=lsgan or objective=nonsaturating, a smaller discriminator.width, a lower optimizer.lr",
     ),
     Symptom(
         "flat images",
@@ -272,22 +285,23 @@ SYMPTOMS = (
         shifted,
         "colours of outputs are {shift:.2f} away from those of real images (of 2 from black to white)",
         "method.identity_weight=0.5 or more where it is lower, a lower optimizer.lr, average_decay=0.999",
-        after=0.15,
+        after=0.25,
+        lasts=0.1,
     ),
     Symptom(
         "checkerboard",
         checkered,
         "the grid of upsampling is {times:.1f} times as strong in outputs as in real images",
         "generator.upsample=resize, or more steps",
-        after=0.3,
+        after=0.5,
         lasts=0.1,
     ),
     Symptom(
         "memorised training images",
         memorised,
         "validation L1 was {best:.4f} and is {now:.4f}, that of training images {train:.4f}",
-        "more images, stronger data.augmentation, discriminator_augmentation=diffaugment, or validation.patience=3; the "
-        "best model is kept",
+        "more images, stronger data.augmentation, discriminator_augmentation=diffaugment, or validation.patience=3; "
+        "the best model is kept",
         lasts=0.0,
     ),
     Symptom(
