@@ -10,12 +10,12 @@ BLOCK = 16
 
 def contrast(images: Images) -> Float[Tensor, ""]:
     """Standard deviation within images, averaged over channels and images: 0 for flat ones, at most about 1."""
-    return images.flatten(2).std(2, correction=0).mean()
+    return _moments(images, 2, 3)[1].mean()
 
 
 def diversity(images: Images) -> Float[Tensor, ""]:
     """Standard deviation across images, averaged over pixels: 0 where all are the same, at most about 1."""
-    return images.std(0, correction=0).mean()
+    return _moments(images, 0)[1].mean()
 
 
 def colour_distance(images: Images, others: Images) -> Float[Tensor, ""]:
@@ -25,7 +25,7 @@ def colour_distance(images: Images, others: Images) -> Float[Tensor, ""]:
     """
     distances = [
         (first - second).square()
-        for first, second in zip(_mean_and_deviation(images), _mean_and_deviation(others), strict=True)
+        for first, second in zip(_moments(images, 0, 2, 3), _moments(others, 0, 2, 3), strict=True)
     ]
     return torch.stack(distances).sum(0).mean().sqrt()
 
@@ -50,13 +50,14 @@ def colour_agreement(images: Images, others: Images) -> Float[Tensor, ""]:
 def checkerboard(images: Images) -> Float[Tensor, ""]:
     """Spectral energy at periods of 2 and 4 pixels, where upsampling leaves its grid, against that of their neighbours.
 
-    About 1 for photographs, noise and edges, whose spectra are smooth; of blocks of 16 x 16 pixels. Images that are
-    smaller, or smooth to the last digit, give 1. Odena et al. 2016, Deconvolution and Checkerboard Artifacts.
+    About 1 for photographs, noise and edges, whose spectra are smooth; of blocks of 16 x 16 pixels of up to 16 images.
+    Images that are smaller, or smooth to the last digit, give 1. Odena et al. 2016, Deconvolution and Checkerboard
+    Artifacts.
     """
     height, width = (size // BLOCK * BLOCK for size in images.shape[2:])
     if not height or not width:
         return images.new_ones(())
-    blocks = images[:, :, :height, :width].unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK)
+    blocks = images[:16, :, :height, :width].unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK)
     blocks = blocks - blocks.mean((-2, -1), keepdim=True)
     energy = torch.fft.fft2(blocks).abs().square().mean((0, 1, 2, 3))  # (16, 16)
     half, quarter = BLOCK // 2, BLOCK // 4
@@ -78,6 +79,7 @@ def relatedness(outputs: Images, targets: Images) -> Float[Tensor, ""]:
     return covariance / (first.square().mean() * second.square().mean()).sqrt().clamp_min(1e-9)
 
 
-def _mean_and_deviation(images: Images) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
-    pixels = images.transpose(0, 1).flatten(1)
-    return pixels.mean(1), pixels.std(1, correction=0)
+def _moments(images: Images, *dimensions: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over dimensions; as means of powers, which is several times faster than `std`."""
+    mean = images.mean(dimensions)
+    return mean, (images.square().mean(dimensions) - mean.square()).clamp_min(0).sqrt()

@@ -21,6 +21,7 @@ from translate.training.log import Meter
 
 MOST_PIXELS = 16 * 256 * 256
 MOST_IMAGES = 64
+MOST_WEIGHTS = 2**19
 
 
 class Watch:
@@ -50,14 +51,14 @@ class Watch:
     def stepping(self, turn: Turn, optimizer: torch.optim.Optimizer) -> Iterator[None]:
         """Wrap the optimiser's step of a turn.
 
-        The first one of a player since the last reading gives its `update`, how far weights (matrices and kernels)
-        moved in parts of their size, and the `gradient` of a player of generators.
+        The first one of a player since the last reading gives its `update`, how far weights moved in parts of their
+        size, and the `gradient` of a player of generators: of matrices and kernels, but not the very largest.
         """
         self.mismatched.add_losses(turn.mismatched)
         for name, translation in turn.translations.items():
             self._keep(name, translation)
         weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
-        weights = [weight for weight in weights if weight.ndim > 1]
+        weights = [weight for weight in weights if weight.ndim > 1 and weight.numel() <= MOST_WEIGHTS] or weights[:1]
         if f"{turn.player}_update" in self.weights or not weights:
             yield
             return

@@ -193,9 +193,10 @@ def memorised(history: History) -> Seen | None:
 
 
 def unrelated_answers(history: History) -> Seen | None:
-    """Outputs whose differences are not those of their answers (correlation below 0.05), but nearly as near as the mean.
+    """Outputs whose differences are not those of their answers: a correlation below 0.05.
 
-    Nearly is within 1.5 times the L1 distance of answers from their mean. A generator does so that can learn nothing from its input, once it has learned what answers have in common.
+    A generator that can learn nothing from its input does so, once it has learned what answers have in common: when its
+    L1 distance is within 1.5 times that of answers from their mean.
     """
     found = {
         name: value
