@@ -1,11 +1,11 @@
 """Does the verdict call sick runs by name, and leave healthy ones alone? python tools/break_runs.py [--folder FOLDER]
 
 Small runs of 32 x 32 pixels: some broken on purpose, others as they should be. For each the table says what was
-expected, and what was called, when. It is printed as Markdown. Runs that FOLDER holds already are not repeated.
+expected, and what was called, when: by the lines that the run logged, as this version of the verdict reads them. It is
+printed as Markdown. Runs that FOLDER holds already are not repeated.
 """
 
 import argparse
-import json
 import random
 import shutil
 import subprocess
@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 
 from translate.data.glyphs import draw_dataset
+from translate.training.log import METRICS, VALIDATION, read_metrics
+from translate.training.verdict import Diagnosis
 
 COMMON = "image_size=32 epochs=null data.workers=0 log_every=10 sample_every=100 save_every=1000 validation.every=50"
 SMALL = "generator.width=16 discriminator.width=16 discriminator.num_layers=2 batch_size=4"
@@ -61,20 +63,20 @@ def cases(images: Path | None) -> list[Case]:
         ),
         Case(
             "CycleGAN, identity weight 0 on colours",
-            f"{COLOURS} method.identity_weight=0 seed=1 steps=400",
+            f"{COLOURS} method.identity_weight=0 seed=1 steps=600",
             "colours inverted",
         ),
         Case("Pix2Pix, letters", f"{PIX2PIX} data=glyphs steps=300"),
-        Case("Pix2Pix, letters, least squares", f"{PIX2PIX} data=glyphs objective=lsgan seed=1 steps=300"),
-        Case("Pix2Pix, letters, hinge", f"{PIX2PIX} data=glyphs objective=hinge seed=2 steps=300"),
+        Case("Pix2Pix, letters, least squares", f"{PIX2PIX} data=glyphs objective=lsgan seed=1 steps=200"),
+        Case("Pix2Pix, letters, hinge", f"{PIX2PIX} data=glyphs objective=hinge seed=2 steps=200"),
         Case("CycleGAN, letters", f"{CYCLEGAN} data=glyphs steps=200"),
         Case("CycleGAN, colours", f"{COLOURS} seed=1 steps=400"),
-        Case("StarGAN, letters", f"{STARGAN} data=glyphs steps=300"),
+        Case("StarGAN, letters", f"{STARGAN} data=glyphs steps=200"),
         Case("StarGAN, letters, hinge", f"{STARGAN} data=glyphs objective=hinge seed=1 steps=200"),
     ]
     if images is not None:
         found += [
-            Case("Pix2Pix, facades", f"{PIX2PIX} data=paired data.root={images}/facades data.direction=BtoA steps=300"),
+            Case("Pix2Pix, facades", f"{PIX2PIX} data=paired data.root={images}/facades data.direction=BtoA steps=200"),
             Case("CycleGAN, paintings", f"{CYCLEGAN} data=unpaired data.root={images}/monet2photo steps=200"),
             Case("StarGAN, textures", f"{STARGAN} data=domains data.root={images}/textures/domains steps=200"),
         ]
@@ -151,9 +153,9 @@ def train(words: str, folder: Path) -> Path:
 def print_row(case: Case, folder: Path) -> None:
     """A line of the table."""
     steps = int(case.words.rpartition(" steps=")[2])
-    path = folder / "warnings.jsonl"
-    warnings = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    called = [f"{warning['name']}: {warning['step']} ({warning['step'] / steps:.0%})" for warning in warnings]
+    diagnosis = Diagnosis(steps)
+    diagnosis.go_on(read_metrics(folder / METRICS), read_metrics(folder / VALIDATION))
+    called = [f"{each.symptom.name}: {each.step} ({each.step / steps:.0%})" for each in diagnosis.called]
     print(f"| {case.name} | {steps} | {case.expected or 'nothing'} | {'; '.join(called) or 'nothing'} |", flush=True)
 
 

@@ -25,7 +25,14 @@ def rows(*signs, losses=(), data_wait=0.0):
     """Lines of metrics.jsonl every 10 steps."""
     losses = [*losses, *[{}] * (len(signs) - len(losses))]
     return [
-        {"step": 10 * place, "signs": sign, "losses": loss, "data_wait": data_wait}
+        {
+            "step": 10 * place,
+            "signs": sign,
+            "losses": loss,
+            "data_wait": data_wait,
+            "images": 40 * place,
+            "images_per_second": 2,
+        }
         for place, (sign, loss) in enumerate(zip(signs, losses, strict=True), 1)
     ]
 
@@ -121,8 +128,10 @@ def test_labels_are_unrelated_where_those_of_other_images_would_do():
 
 
 def test_data_starve_a_run_that_waits_for_most_of_its_time():
-    assert seen(starved, {}, data_wait=0.7) == {"share": 0.7}
-    assert seen(starved, {}, data_wait=0.3) is None
+    # 10 steps of 4 images at 2 images per second: 20 seconds per line, of which 14 were waited for.
+    assert seen(starved, {}, {}, data_wait=0.7) is None, "28 seconds"
+    assert seen(starved, {}, {}, {}, data_wait=0.7) == {"share": 0.7, "waited": 42}
+    assert seen(starved, {}, {}, {}, data_wait=0.3) is None
 
 
 @pytest.mark.parametrize("symptom", SYMPTOMS, ids=lambda symptom: symptom.name)

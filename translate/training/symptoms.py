@@ -136,7 +136,7 @@ def unchanged(history: History) -> Seen | None:
 
 
 def inverted(history: History) -> Seen | None:
-    """Brightness or colour of outputs against that of the true answers, or of the inputs: correlated by less than -0.5.
+    """Brightness or colour of outputs against that of the true answers, or of the inputs: correlated by less than -0.3.
 
     Of inputs it counts only if to leave them as they are would be as near to the colours of real images: then the data
     do not ask for it.
@@ -148,7 +148,7 @@ def inverted(history: History) -> Seen | None:
     if not history.of("relatedness"):
         shift, of_source, noise = (history.of(sign) for sign in ("shift", "shift_of_source", "shift_noise"))
         found = {name: value for name, value in found.items() if of_source[name] < shift[name] + 2 * noise[name] + 0.05}
-    return _beyond(found, "correlation", lambda correlation: correlation < -0.5)
+    return _beyond(found, "correlation", lambda correlation: correlation < -0.3)
 
 
 def shifted(history: History) -> Seen | None:
@@ -216,8 +216,15 @@ def unrelated_labels(history: History) -> Seen | None:
 
 
 def starved(history: History) -> Seen | None:
-    """More than half of the time spent waiting for images."""
-    return _beyond({"data": history.rows[-1]["data_wait"]}, "share", lambda share: share > 0.5)
+    """More than half of the time spent waiting for images, and half a minute in all: nobody minds a few seconds."""
+    share = history.rows[-1]["data_wait"]
+    if share <= 0.5:
+        return None
+    waited, images = 0.0, 0
+    for row in history.rows:
+        waited += row["data_wait"] * (row["images"] - images) / row["images_per_second"]
+        images = row["images"]
+    return {"share": share, "waited": round(waited)} if waited > 30 else None
 
 
 def _generator_losses(row: Row) -> float:
@@ -323,7 +330,7 @@ SYMPTOMS = (
     Symptom(
         "data starvation",
         starved,
-        "{share:.0%} of the time was spent waiting for images",
+        "{share:.0%} of the time is spent waiting for images, {waited:,.0f} seconds until now",
         "more loading processes (data.workers), data.cache_gib where images fit into memory, smaller files",
     ),
 )
