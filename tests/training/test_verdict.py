@@ -44,11 +44,17 @@ def test_what_passes_or_is_usual_at_the_beginning_is_not_called():
     assert called == []
 
 
-def test_it_is_called_again_when_it_came_back():
-    _, called = follow(*[FLAT] * 8, *[FINE] * 8, *[FLAT] * 8)
-    assert [(step, since) for step, _, since in called] == [(100, 20), (400, 340)]
-    _, called = follow(*[FLAT] * 8, FINE, *[FLAT] * 8)
-    assert len(called) == 1, "one line without it is no end"
+def test_it_is_called_again_when_it_came_back_after_a_tenth_of_the_run():
+    _, called = follow(*[FLAT] * 8, *[FINE] * 5, *[FLAT] * 8)
+    assert [(step, since) for step, _, since in called] == [(100, 20), (340, 280)]
+    _, called = follow(*[FLAT] * 8, *[FINE] * 3, *[FLAT] * 8)
+    assert len(called) == 1
+
+
+def test_nothing_is_called_in_the_first_20_steps_but_steps_that_are_too_large():
+    assert follow(*[FLAT] * 9, total_steps=30, every=2)[1] == []
+    assert follow(*[FLAT] * 10, total_steps=30, every=2)[1] == [(20, "flat images", 2)]
+    assert follow(*[{"generator_update": 1.0}] * 2, total_steps=30, every=2)[1] == [(4, "steps too large", 4)]
 
 
 def test_a_continued_run_gives_the_warnings_of_an_unbroken_one():

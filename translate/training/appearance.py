@@ -75,8 +75,9 @@ def relatedness(outputs: Images, targets: Images) -> Float[Tensor, ""]:
     Particular is the difference from the mean image of the batch.
     """
     first, second = outputs - outputs.mean(0), targets - targets.mean(0)
-    covariance: Tensor = (first * second).mean()
-    return covariance / (first.square().mean() * second.square().mean()).sqrt().clamp_min(1e-9)
+    covariance = (first * second).mean()
+    correlation: Tensor = covariance / (first.square().mean() * second.square().mean()).sqrt().clamp_min(1e-9)
+    return correlation
 
 
 def _moments(images: Images, *dimensions: int) -> tuple[Tensor, Tensor]:

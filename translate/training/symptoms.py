@@ -55,7 +55,8 @@ class Symptom:
         text: what is said of them.
         advice: what usually helps.
         after: share of the run before which it is nothing to worry about.
-        lasts: share of the run for which it must be seen without a break, in two lines at least.
+        lasts: share of the run for which it must be seen without a break, in two lines at least; 0 is at once.
+        steps: steps before which networks have not learned anything that could go wrong so.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Symptom:
     advice: str
     after: float = 0.0
     lasts: float = 0.05
+    steps: int = 20
 
 
 def steps_too_large(history: History) -> Seen | None:
@@ -207,12 +209,12 @@ def unrelated_answers(history: History) -> Seen | None:
 
 
 def unrelated_labels(history: History) -> Seen | None:
-    """A loss that would be the same (97 %) if every image had the label of another one."""
+    """A loss that would be the same (98 %) if every image had the label of another one."""
     losses = history.rows[-1]["losses"]
     parts = {
         name: losses[name] / loss for name, loss in history.of("mismatched").items() if losses.get(name) and loss > 0
     }
-    return _beyond(parts, "part", lambda part: part > 0.97)
+    return _beyond(parts, "part", lambda part: part > 0.98)
 
 
 def starved(history: History) -> Seen | None:
@@ -244,6 +246,7 @@ SYMPTOMS = (
         "a step changes weights by {update:.0%} of their size; 0.1 % to 1 % is usual",
         "a lower learning rate (optimizer.lr=0.0002), and a new run: weights this large stay slow",
         lasts=0.0,
+        steps=0,
     ),
     Symptom(
         "the discriminator has won",
@@ -318,7 +321,8 @@ SYMPTOMS = (
         "what differs between outputs has nothing to do with what differs between their answers (correlation "
         "{correlation:.2f}): are the pairs right?",
         "look at the pairs (translate check draws some): names that do not match, a sorted and an unsorted folder",
-        after=0.1,
+        after=0.15,
+        steps=60,
     ),
     Symptom(
         "labels do not depend on the images",
@@ -326,6 +330,7 @@ SYMPTOMS = (
         "with the labels of other images their loss would be the same ({part:.1%}): are the labels right?",
         "look at images and labels (translate check draws some), a discriminator that sees more (discriminator.width)",
         after=0.15,
+        steps=60,
     ),
     Symptom(
         "data starvation",

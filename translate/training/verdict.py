@@ -7,6 +7,8 @@ from typing import Any, Literal
 from translate.training.symptoms import SYMPTOMS, History, Row, Seen, Symptom
 
 HIGHER = ("psnr", "ssim")
+AWAY = 0.1
+"""Share of the run for which a symptom must be away before it can be called again."""
 Ending = Literal["finished", "stopped", "broke down"]
 
 
@@ -84,7 +86,7 @@ class Diagnosis:
     def take(self, row: Row) -> list[Warning]:
         """Take in a line of metrics.jsonl; the warnings to give now.
 
-        A symptom is called once it has lasted; again, if it was away for as long and came back.
+        A symptom is called once it has lasted; again, if it was away for a tenth of the run and came back.
         """
         self.rows.append(row)
         history = History(self.rows, self.measured, self.total_steps)
@@ -96,7 +98,7 @@ class Diagnosis:
             if seen is None:
                 if episode is not None:
                     episode.absent += 1
-                    is_away = episode.absent > 1 and row["step"] - episode.last >= lasting
+                    is_away = episode.absent > 1 and row["step"] - episode.last >= AWAY * self.total_steps
                     if is_away or not episode.is_called:
                         del self._episodes[symptom.name]
                 continue
@@ -104,8 +106,9 @@ class Diagnosis:
                 episode = self._episodes[symptom.name] = _Episode(row["step"], row["step"])
             else:
                 episode.last, episode.absent, episode.lines = row["step"], 0, episode.lines + 1
-            has_lasted = not symptom.lasts or (episode.lines > 1 and row["step"] - episode.since >= lasting)
-            if has_lasted and history.share >= symptom.after and not episode.is_called:
+            has_lasted = not lasting or (episode.lines > 1 and row["step"] - episode.since >= lasting)
+            is_time = row["step"] >= symptom.steps and history.share >= symptom.after
+            if has_lasted and is_time and not episode.is_called:
                 episode.is_called = True
                 warnings.append(Warning(row["step"], symptom, episode.since, seen))
         self.called += warnings
