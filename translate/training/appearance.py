@@ -66,7 +66,8 @@ def checkerboard(images: Images) -> Float[Tensor, ""]:
         grid += [energy[0, place], energy[place, 0]]
         beside += [(energy[near, 0] + energy[0, near]) / 2 for near in (place - 1, place + 1)]
     floor = 1e-4 * energy.sum() / BLOCK**2 + 1e-9
-    return (torch.stack(grid).mean() + floor) / (torch.stack(beside).mean() + floor)
+    ratio: Tensor = (torch.stack(grid).mean() + floor) / (torch.stack(beside).mean() + floor)
+    return ratio
 
 
 def relatedness(outputs: Images, targets: Images) -> Float[Tensor, ""]:

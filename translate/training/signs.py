@@ -80,8 +80,7 @@ class Watch:
             found |= {f"{name}_{sign}": value for sign, value in signs.items()}
         values = torch.stack([value.float().cpu() for value in found.values()]).tolist() if found else []
         signs_now = {name: round(value, 6) for name, value in zip(found, values, strict=True)}
-        signs_now |= {f"{name}_mismatched": round(loss, 6) for name, loss in self.mismatched.losses().items()}
-        self.mismatched.read()
+        signs_now |= {f"{name}_mismatched": round(loss, 6) for name, loss in self.mismatched.read()["losses"].items()}
         self._reset()
         return signs_now
 

@@ -13,7 +13,7 @@ Ending = Literal["finished", "stopped", "broke down"]
 
 
 @dataclass(frozen=True)
-class Warning:
+class Finding:
     """A symptom that has lasted.
 
     Attributes:
@@ -71,7 +71,7 @@ class Diagnosis:
     total_steps: int
     rows: list[Row] = field(default_factory=list)
     measured: list[Row] = field(default_factory=list)
-    called: list[Warning] = field(default_factory=list)
+    called: list[Finding] = field(default_factory=list)
     _episodes: dict[str, _Episode] = field(default_factory=dict)
 
     def go_on(self, rows: Iterable[Row], measured: Iterable[Row]) -> None:
@@ -83,7 +83,7 @@ class Diagnosis:
             else:
                 self.take(row)
 
-    def take(self, row: Row) -> list[Warning]:
+    def take(self, row: Row) -> list[Finding]:
         """Take in a line of metrics.jsonl; the warnings to give now.
 
         A symptom is called once it has lasted; again, if it was away for a tenth of the run and came back.
@@ -110,7 +110,7 @@ class Diagnosis:
             is_time = row["step"] >= symptom.steps and history.share >= symptom.after
             if has_lasted and is_time and not episode.is_called:
                 episode.is_called = True
-                warnings.append(Warning(row["step"], symptom, episode.since, seen))
+                warnings.append(Finding(row["step"], symptom, episode.since, seen))
         self.called += warnings
         return warnings
 
