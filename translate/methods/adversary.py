@@ -91,6 +91,8 @@ class Adversary(nn.Module):
         self.balances = nn.ModuleDict()
         if objective.balance is not None:
             self.balances.update({name: objective.balance() for name in discriminators})
+        self._right: dict[str, Tensor] = {}
+        self._judged: dict[str, int] = {}
         self.augmentation = augmentation
         if augmentation is not None:
             augmentation.attach(objective)
@@ -104,6 +106,7 @@ class Adversary(nn.Module):
         """
         shown_real, shown_fake = self.shown(real, step), self.shown(fake, step)
         (real_logits, domains), (fake_logits, _) = judge_both(discriminator, shown_real, shown_fake)
+        self._count_right(name, real_logits, fake_logits)
         if self.augmentation is not None:
             for logits in real_logits:  # of which the mean counts
                 self.augmentation.watch(logits, step)
@@ -188,6 +191,26 @@ class Adversary(nn.Module):
         for name, balance in self.balances.items():
             signals |= {f"{name}_balance": balance.weight, f"{name}_convergence": balance.measure}
         return signals
+
+    def read_accuracy(self) -> dict[str, Tensor]:
+        """The share of real and of generated images that discriminators were right about since the last reading.
+
+        (2,) by discriminator; {} for objectives whose logits have no middle. It is of this process alone.
+        """
+        accuracy = {name: right / self._judged[name] for name, right in self._right.items()}
+        self._right, self._judged = {}, {}
+        return accuracy
+
+    @torch.no_grad()
+    def _count_right(self, name: str, real: Logits, fake: Logits) -> None:
+        middle = self.objective.middle
+        if middle is None:
+            return
+        is_real = mean_over(lambda logits: (logits > middle).float().mean(), real)
+        is_fake = mean_over(lambda logits: (logits < middle).float().mean(), fake)
+        right = torch.stack([is_real, is_fake])
+        self._right[name] = self._right[name] + right if name in self._right else right
+        self._judged[name] = self._judged.get(name, 0) + 1
 
     def _labelled(
         self, logits: Logits, loss: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], step: Step

@@ -15,6 +15,7 @@ from translate.methods.method import (
     DiscriminatorFactory,
     GeneratorFactory,
     Method,
+    Translation,
     Turn,
     check_critic_steps,
     check_no_latent,
@@ -100,14 +101,20 @@ class CycleGAN(Method):
 
     def play(self, batch: Unpaired, step: Step) -> Iterator[Turn]:
         source, target = batch
+        losses: dict[str, Tensor] = {}
         moves_generators = (step.number + 1) % self.n_critic == 0
         with torch.set_grad_enabled(moves_generators):
             fake_target = self.generator_forward(source)  # (B, C, H, W)
             fake_source = self.generator_backward(target)
         if moves_generators:
-            yield Turn("generators", self._generator_losses(batch, fake_target, fake_source, step))
+            translations = {
+                "forward": Translation(source, fake_target, target),
+                "backward": Translation(target, fake_source, source),
+            }
+            losses = self._generator_losses(batch, fake_target, fake_source, step)
+            yield Turn("generators", losses, translations=translations)
 
-        losses: dict[str, Tensor] = {}
+        losses = {}
         for name, real, history, fake in (
             ("discriminator_target", target, self.history_target, fake_target),
             ("discriminator_source", source, self.history_source, fake_source),

@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,17 +14,30 @@ from translate.methods.adversary import Adversary, bare
 from translate.methods.step import Step
 
 
+class Translation(NamedTuple):
+    """Images of a batch, what a generator made of them, and real ones of the kind they should be; (B, C, H, W) each."""
+
+    source: Tensor
+    output: Tensor
+    real: Tensor
+
+
 @dataclass(frozen=True)
 class Turn:
     """One player's turn: the engine sums `losses`, backpropagates, and steps the optimiser of `player`.
 
     `losses` are scalars by the name under which they are logged, already weighted: they add up to what the player
     minimises. `after` is called once the player has been stepped, where there is something to do.
+
+    The verdict on a run is made of `translations`, by name, and of `mismatched`: what losses would be if every image
+    had the answer of another one.
     """
 
     player: str
     losses: dict[str, Tensor]
     after: Callable[[], None] | None = None
+    translations: Mapping[str, Translation] = field(default_factory=dict)
+    mismatched: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def check_critic_steps(n_critic: int) -> None:

@@ -14,7 +14,14 @@ from translate.batch import Pair
 from translate.codes import draw_codes
 from translate.errors import UserError
 from translate.methods.adversary import AdversaryFactory, bare, frozen
-from translate.methods.method import DiscriminatorFactory, GeneratorFactory, Method, Turn, check_critic_steps
+from translate.methods.method import (
+    DiscriminatorFactory,
+    GeneratorFactory,
+    Method,
+    Translation,
+    Turn,
+    check_critic_steps,
+)
 from translate.methods.step import Step
 from translate.networks.encoder import CodeEncoder
 from translate.objectives.matching import feature_matching
@@ -150,7 +157,8 @@ class Pix2Pix(Method):
             with frozen(self.code_encoder):
                 recovered, _ = self.code_encoder(fake[count:])
             losses["generator_code"] = self.latent_weight * l1_loss(recovered, drawn)
-        yield Turn("generator", losses)
+        translation = Translation(batch.source, fake[:count], batch.target)
+        yield Turn("generator", losses, translations={"forward": translation})
 
     def _distances(self, batch: Pair, fake: Tensor) -> dict[str, Tensor]:
         """How far fakes are from the targets: in pixels, in what the discriminator sees of them, and in VGG19."""

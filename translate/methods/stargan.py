@@ -16,6 +16,7 @@ from translate.methods.method import (
     DiscriminatorFactory,
     GeneratorFactory,
     Method,
+    Translation,
     Turn,
     check_critic_steps,
     check_no_latent,
@@ -92,7 +93,11 @@ class StarGAN(Method):
         )
         assert real_domains is not None
         losses["discriminator_domain"] = self.classification_weight * domain_loss(real_domains, labels, self.domains)
-        yield Turn("discriminator", losses, self.adversary.clip(self.discriminator))
+        mismatched: dict[str, Tensor] = {}
+        if len(images) > 1:
+            of_others = domain_loss(real_domains.detach(), labels.roll(1, 0), self.domains)
+            mismatched["discriminator_domain"] = self.classification_weight * of_others
+        yield Turn("discriminator", losses, self.adversary.clip(self.discriminator), mismatched=mismatched)
         if not moves_generator:
             return
 
@@ -102,7 +107,7 @@ class StarGAN(Method):
         losses["generator_domain"] = self.classification_weight * domain_loss(domains, targets, self.domains)
         losses["generator_reconstruction"] = self.reconstruction_weight * l1_loss(reconstructed, images)
         losses |= self.adversary.weight_losses({"generator": self.generator})
-        yield Turn("generator", losses)
+        yield Turn("generator", losses, translations={"forward": Translation(images, fake, images)})
 
     def translator(self, *, back: bool = False) -> nn.Module:
         return self.generator

@@ -17,9 +17,11 @@ from torch import Tensor
 from translate.errors import UserError
 from translate.files import write_text
 from translate.training.settings import Wandb
+from translate.training.verdict import Diagnosis, Ending
 
 METRICS = "metrics.jsonl"
 VALIDATION = "validation.jsonl"
+WARNINGS = "warnings.jsonl"
 
 
 class Meter:
@@ -87,9 +89,18 @@ class RunLog:
     """The voice of a run. A context manager; on processes other than the first it is silent and writes nothing."""
 
     def __init__(
-        self, folder: Path, *, step: int, total_steps: int, wandb: Wandb, settings: Mapping[str, Any], is_first: bool
+        self,
+        folder: Path,
+        *,
+        step: int,
+        total_steps: int,
+        wandb: Wandb,
+        settings: Mapping[str, Any],
+        is_first: bool,
+        gives_verdict: bool,
     ) -> None:
         self.folder = folder
+        self.diagnosis = Diagnosis(total_steps) if is_first and gives_verdict else None
         self.is_first = is_first
         self.total_steps = total_steps
         self.console = Console(quiet=not is_first, soft_wrap=not sys.stdout.isatty(), highlight=False)
@@ -97,8 +108,10 @@ class RunLog:
         self.progress: Progress | None = None
         self.tracker: Any = None
         if is_first:
-            for name in (METRICS, VALIDATION):
+            for name in (METRICS, VALIDATION, WARNINGS):
                 _truncate(folder / name, step)
+            if self.diagnosis is not None:
+                self.diagnosis.go_on(read_metrics(folder / METRICS), read_metrics(folder / VALIDATION))
             self.tracker = _start_wandb(folder, wandb, settings)
         if is_first and self.console.is_terminal:
             self.progress = Progress(
@@ -154,15 +167,28 @@ class RunLog:
             self.console.print(f"{where}  {losses}  {speed}  {_duration(left)} left", markup=False)
         if self.tracker is not None:
             scalars = {f"losses/{name}": value for name, value in row["losses"].items()}
-            scalars |= {name: value for name, value in row.items() if name != "losses"}
+            scalars |= {f"signs/{name}": value for name, value in row.get("signs", {}).items()}
+            scalars |= {name: value for name, value in row.items() if name not in ("losses", "signs")}
             self._track(lambda: self.tracker.log(scalars, step=row["step"]))
+        for warning in self.diagnosis.take(row) if self.diagnosis is not None else ():
+            self.say(warning.text)
+            with (self.folder / WARNINGS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(warning.line) + "\n")
+
+    def conclude(self, step: int, ending: Ending) -> None:
+        """How the run went, in a sentence, unless that is off."""
+        if self.diagnosis is not None:
+            self.say(self.diagnosis.conclude(step, ending))
 
     def validation(self, step: int, values: Mapping[str, float], *, is_best: bool) -> None:
         """One line of validation.jsonl, one on the terminal, and wandb."""
         if not self.is_first:
             return
+        row = {"step": step, "is_best": is_best, "metrics": values}
         with (self.folder / VALIDATION).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "is_best": is_best, "metrics": values}) + "\n")
+            file.write(json.dumps(row) + "\n")
+        if self.diagnosis is not None:
+            self.diagnosis.measured.append(row)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         self.say(f"validation at step {step}: {shown}{'  (best so far)' * is_best}")
         if self.tracker is not None:

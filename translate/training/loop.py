@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from translate.training.plateau import Plateau
 from translate.training.restraint import Restraint
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
+from translate.training.signs import Watch
 from translate.training.validation import Validation
 
 
@@ -92,6 +93,7 @@ def fit(
     settings, fabric, method = job.settings, job.fabric, job.method
     base_rates = {player: [group["initial_lr"] for group in opt.param_groups] for player, opt in job.optimizers.items()}
     meter = Meter(average=lambda losses: torch.as_tensor(fabric.all_reduce(losses)))
+    watch = Watch(method, average=meter.average) if settings.verdict else None
     step = job.step
 
     def all_gather(tensor: torch.Tensor) -> torch.Tensor:
@@ -116,11 +118,11 @@ def fit(
             fabric.backward(torch.stack(list(turn.losses.values())).sum())
             meter.add_losses(turn.losses)
             if settings.updates == "alternating":
-                move(job, turn)
+                move(job, turn, watch)
             else:
                 waiting.append(turn)
         for turn in waiting:
-            move(job, turn)
+            move(job, turn, watch)
         if job.average is not None:
             job.average.update(job.networks)
 
@@ -136,7 +138,8 @@ def fit(
             epoch = round(images / job.epoch_size, 3)
             row = {"step": step, "images": images, "epoch": epoch, "learning_rate_factor": factor} | meter.read()
             signals = {name: float(value) for name, value in method.signals().items()}
-            log.metrics(row | {name: round(value, 6) for name, value in signals.items()})
+            row |= {name: round(value, 6) for name, value in signals.items()}
+            log.metrics(row if watch is None else row | {"signs": watch.read()})
             # Not where a run is merely interrupted: it goes on as one that was not.
             if isinstance(job.schedule, Plateau) and step % settings.log_every == 0:
                 job.schedule.observe(step, signals)
@@ -156,7 +159,7 @@ def fit(
     return step
 
 
-def move(job: Job, turn: Turn) -> None:
+def move(job: Job, turn: Turn, watch: Watch | None) -> None:
     """Step a player, whose gradients are there."""
     if job.restraint is not None:
         job.restraint.pull(turn.player)
@@ -164,7 +167,8 @@ def move(job: Job, turn: Turn) -> None:
     if job.settings.gradient_clip is not None:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, job.settings.gradient_clip)
-    optimizer.step()
+    with watch.stepping(turn, optimizer) if watch is not None else nullcontext():
+        optimizer.step()
     if turn.after is not None:
         turn.after()
 

@@ -198,7 +198,13 @@ def train(
         (folder / "samples").mkdir(exist_ok=True)
     with (
         RunLog(
-            folder, step=step, total_steps=total_steps, wandb=settings.wandb, settings=tree, is_first=is_first
+            folder,
+            step=step,
+            total_steps=total_steps,
+            wandb=settings.wandb,
+            settings=tree,
+            is_first=is_first,
+            gives_verdict=settings.verdict,
         ) as log,
         stop_on_signal() as stop,
         recorded(
@@ -229,8 +235,10 @@ def train(
                     f"Ended at step {steps}: {validation.metric} has not become better since step "
                     f"{int(validation.best_step)} (validation.patience={validation.patience})"
                 )
+            log.conclude(steps, "stopped" if steps < total_steps and stop.signal is not None else "finished")
         except DivergenceError as error:
             log.say(str(error))
+            log.conclude(job.step, "broke down")
             raise
         except UserError:  # an image that has gone bad: keep what was learned until then
             if job.step > step and fabric.world_size == 1:  # several processes are not at the same step

@@ -98,6 +98,7 @@ class Settings:
     # Runs of earlier versions have no such keys.
     updates: Literal["alternating", "simultaneous"] = "alternating"
     discriminator_rate: float = 1.0
+    verdict: bool = True
     gradient_penalty: Component | None = None
     discriminator_augmentation: Component | None = None
     stabilizers: Stabilizers = field(default_factory=Stabilizers)

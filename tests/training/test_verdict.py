@@ -1,0 +1,164 @@
+"""The verdict on a run: when a symptom is called, once, by what name; the signs it is made of; whole runs."""
+
+import json
+import math
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from translate.batch import Pair
+from translate.methods.method import Translation, Turn
+from translate.training.log import RunLog, read_metrics
+from translate.training.settings import Wandb
+from translate.training.signs import Watch, image_signs
+from translate.training.verdict import Diagnosis
+
+FLAT = {"forward_contrast": 0.01}
+FINE = {"forward_contrast": 0.9}
+
+
+def line(step, signs, **others):
+    return {"step": step, "signs": signs, "losses": {}, "data_wait": 0.0} | others
+
+
+def follow(*signs, total_steps=1000, every=20):
+    """A diagnosis after lines with these signs, and the steps and names that were called."""
+    diagnosis = Diagnosis(total_steps)
+    for place, sign in enumerate(signs, 1):
+        diagnosis.take(line(every * place, sign))
+    return diagnosis, [(warning.step, warning.symptom.name, warning.since) for warning in diagnosis.called]
+
+
+def test_a_symptom_is_called_once_and_with_the_step_it_was_first_seen_at():
+    # Flat from step 100 on: it must last for 5 % of the run.
+    _, called = follow(*[FINE] * 4, *[FLAT] * 10)
+    assert called == [(160, "flat images", 100)]
+
+
+def test_what_passes_or_is_usual_at_the_beginning_is_not_called():
+    _, called = follow(*[FLAT] * 4, *[FINE] * 10)
+    assert called == [], "flat before a tenth of the run"
+    _, called = follow(*[FINE] * 10, FLAT, FLAT, FINE, FLAT, FINE)
+    assert called == []
+
+
+def test_it_is_called_again_when_it_came_back_after_a_tenth_of_the_run():
+    _, called = follow(*[FLAT] * 8, *[FINE] * 5, *[FLAT] * 8)
+    assert [(step, since) for step, _, since in called] == [(100, 20), (340, 280)]
+    _, called = follow(*[FLAT] * 8, *[FINE] * 3, *[FLAT] * 8)
+    assert len(called) == 1
+
+
+def test_nothing_is_called_in_the_first_20_steps_but_steps_that_are_too_large():
+    assert follow(*[FLAT] * 9, total_steps=30, every=2)[1] == []
+    assert follow(*[FLAT] * 10, total_steps=30, every=2)[1] == [(20, "flat images", 2)]
+    assert follow(*[{"generator_update": 1.0}] * 2, total_steps=30, every=2)[1] == [(4, "steps too large", 4)]
+
+
+def test_a_continued_run_gives_the_warnings_of_an_unbroken_one():
+    signs = [FINE] * 4 + [FLAT] * 10
+    whole, _ = follow(*signs)
+    first, _ = follow(*signs[:6])
+    assert first.called == []
+    continued = Diagnosis(1000)
+    continued.go_on(json.loads(json.dumps(first.rows)), [])
+    for row in whole.rows[6:]:
+        continued.take(row)
+    assert continued.called == whole.called != []
+
+
+def measured(*values):
+    return [{"step": 250 * place, "is_best": False, "metrics": {"l1": value}} for place, value in enumerate(values, 1)]
+
+
+def test_a_good_run_is_told_in_a_sentence():
+    diagnosis, _ = follow(*[FINE] * 5)
+    diagnosis.measured += measured(0.21, 0.03, 0.034)
+    assert diagnosis.conclude(1000, "finished") == (
+        "The run went well: validation l1 fell from 0.21 to 0.034, best at step 500; no warning."
+    )
+
+
+def test_a_bad_run_names_what_was_wrong_at_its_end_and_before():
+    diagnosis, _ = follow(*[FLAT] * 8, *[FINE] * 8)
+    assert diagnosis.conclude(1000, "finished") == "The run ended well: there was: flat images."
+    diagnosis, _ = follow(*[FLAT] * 8)
+    assert diagnosis.conclude(1000, "finished") == "The run went badly: at its end: flat images (since step 20)."
+    assert diagnosis.conclude(160, "stopped").startswith("Stopped at step 160 of 1,000: at its end: flat images")
+    assert diagnosis.conclude(160, "broke down").startswith("The run broke down at step 160: at its end: flat images")
+
+
+class Game:
+    """As much of a method as a watch sees."""
+
+    batch_type = Pair
+    players: ClassVar = {"generator": ("generator",), "discriminator": ("discriminator",)}
+    generators = ("generator",)
+
+    class adversary:  # noqa: N801
+        @staticmethod
+        def read_accuracy():
+            return {"discriminator": torch.tensor([0.75, 0.5])}
+
+
+def test_the_watch_reads_weights_judgements_and_the_latest_images():
+    network = nn.Linear(1, 1, bias=False)
+    network.weight.data.fill_(2.0)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    watch = Watch(Game(), average=lambda losses: losses)
+    for images in (torch.zeros(64, 3, 32, 32), torch.rand(64, 3, 32, 32)):
+        network.weight.grad = torch.full((1, 1), 4.0)
+        translation = Translation(images, images, 1 - images)
+        with watch.stepping(
+            Turn("generator", {}, translations={"forward": translation}, mismatched={"a": torch.tensor(2.0)}), optimizer
+        ):
+            optimizer.step()
+    signs = watch.read()
+    # The first step goes from 2 to 2 - 0.1 * 4.
+    assert (signs["generator_gradient"], signs["generator_update"]) == pytest.approx((4.0, 0.2))
+    assert (signs["discriminator_real_right"], signs["discriminator_fake_right"]) == (0.75, 0.5)
+    assert signs["a_mismatched"] == 2.0
+    assert signs["forward_relatedness"] == pytest.approx(-1, abs=1e-3), "of the latest 64 images alone"
+    assert signs["forward_change"] == 0.0
+    assert set(watch.read()) == {"discriminator_real_right", "discriminator_fake_right"}
+
+
+def test_signs_of_images_of_other_channels_leave_out_what_cannot_be_compared():
+    source, target = torch.rand(4, 1, 16, 16), torch.rand(4, 3, 16, 16)
+    signs = image_signs(source, target, target, is_paired=True)
+    assert {"l1", "relatedness", "contrast", "brightness_agreement"} <= set(signs)
+    assert not {"change", "shift_of_source"} & set(signs)
+    assert signs["l1"] == 0
+    assert all(
+        math.isfinite(value) for value in image_signs(source[:1], target[:1], target[:1], is_paired=False).values()
+    )
+
+
+def test_a_sick_run_warns_and_does_so_again_when_it_goes_on_from_before(tiny, command, tmp_path):
+    words = [*tiny, "steps=6", "log_every=1", "optimizer.lr=0.02", "validation.every=0"]
+    ran = command("train", *words)
+    assert ran.code == 0
+    assert "steps too large, since step 2" in ran.out
+    assert "The run went badly" in ran.out
+    run = tmp_path / "run"
+    rows, warnings = read_metrics(run / "metrics.jsonl"), read_metrics(run / "warnings.jsonl")
+    assert {"step": 2, "name": "steps too large", "since": 2}.items() <= warnings[0].items()
+
+    # As a run that was killed after step 6 goes on from its save at step `step`.
+    for step in (1, 4):
+        settings = {"wandb": Wandb("disabled", None, None), "settings": {}, "is_first": True, "gives_verdict": True}
+        with RunLog(run, step=step, total_steps=6, **settings) as log:
+            for row in rows[step:]:
+                log.metrics(row)
+        assert read_metrics(run / "warnings.jsonl") == warnings
+
+
+def test_the_verdict_can_be_turned_off(tiny, command, tmp_path):
+    ran = command("train", *tiny, "steps=2", "log_every=1", "optimizer.lr=0.02", "verdict=false", "validation.every=0")
+    assert ran.code == 0
+    assert "The run" not in ran.out
+    assert "Warning" not in ran.out
+    assert "signs" not in read_metrics(tmp_path / "run/metrics.jsonl")[0]
+    assert not (tmp_path / "run/warnings.jsonl").exists()

@@ -1,0 +1,341 @@
+"""What a sick run shows: each symptom is a function of what has been logged, giving the numbers it saw, or None."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+Row = Mapping[str, Any]
+Seen = dict[str, float]
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run has logged so far.
+
+    Attributes:
+        rows: the lines of metrics.jsonl, with their `signs`; at least one.
+        measured: the lines of validation.jsonl.
+        total_steps: steps the run is to do.
+    """
+
+    rows: Sequence[Row]
+    measured: Sequence[Row]
+    total_steps: int
+
+    @property
+    def signs(self) -> Mapping[str, float]:
+        """The latest ones."""
+        signs: Mapping[str, float] = self.rows[-1].get("signs", {})
+        return signs
+
+    @property
+    def share(self) -> float:
+        """The share of the run that is done."""
+        return float(self.rows[-1]["step"] / self.total_steps)
+
+    def earlier(self, share: float) -> Row | None:
+        """The line from before so large a share of the run, or more; None where there is none yet."""
+        step = self.rows[-1]["step"] - share * self.total_steps
+        return next((row for row in reversed(self.rows) if row["step"] <= step), None)
+
+    def of(self, sign: str) -> dict[str, float]:
+        """The latest values of a sign, by what comes before its name: a player or a direction."""
+        return {name.removesuffix(f"_{sign}"): value for name, value in self.signs.items() if name.endswith(f"_{sign}")}
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """Something that goes wrong, by name.
+
+    Attributes:
+        name: what it is called.
+        find: the numbers that show it now, or None.
+        text: what is said of them.
+        advice: what usually helps.
+        after: share of the run before which it is nothing to worry about.
+        lasts: share of the run for which it must be seen without a break, in two lines at least; 0 is at once.
+        steps: steps before which networks have not learned anything that could go wrong so.
+    """
+
+    name: str
+    find: Callable[[History], Seen | None]
+    text: str
+    advice: str
+    after: float = 0.0
+    lasts: float = 0.05
+    steps: int = 20
+
+
+def steps_too_large(history: History) -> Seen | None:
+    """Steps that change the weights of a player by more than 5 % of their size: geometric mean of two readings.
+
+    Adam's first step changes fresh weights by 1 % at a learning rate of 0.0002 (their deviation is 0.02), and later
+    ones by less; 0.1 % is usual.
+    """
+    if len(history.rows) < 2:
+        return None
+    before = history.rows[-2].get("signs", {})
+    means = {
+        player: math.sqrt(value * before[f"{player}_update"])
+        for player, value in history.of("update").items()
+        if f"{player}_update" in before
+    }
+    return _beyond(means, "update", lambda mean: mean > 0.05)
+
+
+def discriminator_won(history: History) -> Seen | None:
+    """A discriminator right about 99 % of real and of generated images, while what generators minimise hardly falls.
+
+    A discriminator that is ahead for a while is usual at the beginning; then the other losses fall. They hardly fall if
+    they are above 85 % of what they were a tenth of the run before.
+    """
+    right, fake = history.of("real_right"), history.of("fake_right")
+    worst = {name: min(right[name], fake[name]) for name in right}
+    earlier = history.earlier(0.1)
+    if earlier is None:
+        return None
+    before, now = _generator_losses(earlier), _generator_losses(history.rows[-1])
+    if now < 0.85 * before:
+        return None
+    return _beyond(worst, "right", lambda share: share >= 0.99, before=before, now=now)
+
+
+def gradient_vanished(history: History) -> Seen | None:
+    """A generator's gradient below a thousandth of what it was at the beginning (the median of three readings)."""
+    if len(history.rows) < 4:
+        return None
+    begun = {
+        player: median(row.get("signs", {}).get(f"{player}_gradient", math.nan) for row in history.rows[:3])
+        for player in history.of("gradient")
+    }
+    parts = {player: value / begun[player] for player, value in history.of("gradient").items() if begun[player]}
+    return _beyond(parts, "part", lambda part: part < 0.001)
+
+
+def flat(history: History) -> Seen | None:
+    """Outputs with less than a tenth of the contrast within real images."""
+    return _beyond(history.of("contrast"), "contrast", lambda part: part < 0.1)
+
+
+def collapsed(history: History) -> Seen | None:
+    """Outputs that differ from one another by less than 5 % of what real images do, but are not flat."""
+    if flat(history) or unrelated_answers(history):
+        return None
+    return _beyond(history.of("diversity"), "diversity", lambda part: part < 0.05)
+
+
+def unchanged(history: History) -> Seen | None:
+    """Outputs that differ from their inputs by less than a tenth of what the true answers do.
+
+    Without true answers it is 3 % of how much images of the two kinds differ, and only in the second half of a run: a
+    cycle begins with little change.
+    """
+    if history.of("relatedness"):
+        return _beyond(history.of("change"), "change", lambda part: part < 0.1)
+    return _beyond(history.of("change"), "change", lambda part: part < 0.03) if history.share > 0.5 else None
+
+
+def inverted(history: History) -> Seen | None:
+    """Brightness or colour of outputs against that of the true answers, or of the inputs: correlated by less than -0.3.
+
+    Of inputs it counts only if to leave them as they are would be as near to the colours of real images: then the data
+    do not ask for it.
+    """
+    found = {
+        name: min(value, history.of("brightness_agreement").get(name, value))
+        for name, value in (history.of("brightness_agreement") | history.of("colour_agreement")).items()
+    }
+    if not history.of("relatedness"):
+        shift, of_source, noise = (history.of(sign) for sign in ("shift", "shift_of_source", "shift_noise"))
+        found = {name: value for name, value in found.items() if of_source[name] < shift[name] + 2 * noise[name] + 0.05}
+    return _beyond(found, "correlation", lambda correlation: correlation < -0.3)
+
+
+def shifted(history: History) -> Seen | None:
+    """Colours of outputs as a whole further than 0.3 (pixels in [-1, 1]) from those of real images, beyond chance.
+
+    An output as near as the input is, or nearer, is on its way.
+    """
+    shift, noise, of_source = (history.of(sign) for sign in ("shift", "shift_noise", "shift_of_source"))
+    beyond = {
+        name: value - 3 * noise[name] for name, value in shift.items() if value > of_source.get(name, 0.0) + noise[name]
+    }
+    return _beyond(beyond, "shift", lambda distance: distance > 0.3)
+
+
+def checkered(history: History) -> Seen | None:
+    """Outputs with three times the spectral energy at periods of 2 and 4 pixels, and more than 70 % of what it was.
+
+    It is compared with neighbouring frequencies, and with a fifth of the run before: every upsampling network begins
+    with a grid and most unlearn it.
+    """
+    earlier = history.earlier(0.2)
+    if earlier is None:
+        return None
+    before = earlier.get("signs", {})
+    found = {
+        name: value
+        for name, value in history.of("checkerboard").items()
+        if value > 0.7 * before.get(f"{name}_checkerboard", 0.0)
+    }
+    return _beyond(found, "times", lambda times: times > 3)
+
+
+def memorised(history: History) -> Seen | None:
+    """Validation L1 10 % worse than it was three measurements ago or before, and twice that of training images."""
+    values = [row["metrics"]["l1"] for row in history.measured if "l1" in row["metrics"]]
+    train = history.signs.get("forward_l1")
+    if train is None or len(values) < 4 or not math.isfinite(values[-1]):
+        return None
+    best = min(values)
+    is_worse = min(values[-3:]) > 1.1 * best
+    return {"best": best, "now": values[-1], "train": train} if is_worse and values[-1] > 2 * train else None
+
+
+def unrelated_answers(history: History) -> Seen | None:
+    """Outputs whose differences are not those of their answers: a correlation below 0.05.
+
+    A generator that can learn nothing from its input does so, once it has learned what answers have in common: when its
+    L1 distance is within 1.5 times that of answers from their mean.
+    """
+    found = {
+        name: value
+        for name, value in history.of("relatedness").items()
+        if history.signs[f"{name}_l1"] < 1.5 * history.signs[f"{name}_l1_of_mean"]
+    }
+    return _beyond(found, "correlation", lambda correlation: abs(correlation) < 0.05)
+
+
+def unrelated_labels(history: History) -> Seen | None:
+    """A loss that would be the same (98 %) if every image had the label of another one."""
+    losses = history.rows[-1]["losses"]
+    parts = {
+        name: losses[name] / loss for name, loss in history.of("mismatched").items() if losses.get(name) and loss > 0
+    }
+    return _beyond(parts, "part", lambda part: part > 0.98)
+
+
+def starved(history: History) -> Seen | None:
+    """More than half of the time spent waiting for images, and half a minute in all: nobody minds a few seconds."""
+    share = history.rows[-1]["data_wait"]
+    if share <= 0.5:
+        return None
+    waited, images = 0.0, 0
+    for row in history.rows:
+        waited += row["data_wait"] * (row["images"] - images) / row["images_per_second"]
+        images = row["images"]
+    return {"share": share, "waited": round(waited)} if waited > 30 else None
+
+
+def _generator_losses(row: Row) -> float:
+    return float(sum(value for name, value in row["losses"].items() if not name.startswith("discriminator")))
+
+
+def _beyond(values: Mapping[str, float], number: str, is_bad: Callable[[float], bool], **others: float) -> Seen | None:
+    """The first bad value, as a number of that name; None if none is bad."""
+    bad = next((value for value in values.values() if is_bad(value)), None)
+    return None if bad is None else {number: round(bad, 4)} | {name: round(value, 4) for name, value in others.items()}
+
+
+SYMPTOMS = (
+    Symptom(
+        "steps too large",
+        steps_too_large,
+        "a step changes weights by {update:.0%} of their size; 0.1 % to 1 % is usual",
+        "a lower learning rate (optimizer.lr=0.0002), and a new run: weights this large stay slow",
+        lasts=0.0,
+        steps=0,
+    ),
+    Symptom(
+        "the discriminator has won",
+        discriminator_won,
+        "it is right about {right:.1%} of images, and what the generators minimise hardly falls any more ({before:.4g} "
+        "a tenth of the run before, {now:.4g} now)",
+        "fewer steps of the discriminator (method.n_critic=1), discriminator.spectral_norm=true, gradient_penalty=r1, "
+        "stabilizers.label_smoothing=0.1, or with few images discriminator_augmentation=diffaugment",
+    ),
+    Symptom(
+        "the generator's gradient has vanished",
+        gradient_vanished,
+        "it is {part:.2%} of what it was at the beginning",
+        "objective=lsgan or objective=nonsaturating, a smaller discriminator.width, a lower optimizer.lr",
+    ),
+    Symptom(
+        "flat images",
+        flat,
+        "outputs have {contrast:.1%} of the contrast of real images",
+        "a lower optimizer.lr, generator.norm=instance, and images that are not flat themselves: translate check",
+        after=0.1,
+    ),
+    Symptom(
+        "mode collapse",
+        collapsed,
+        "outputs differ from one another by {diversity:.1%} of what real images do",
+        "discriminator.spectral_norm=true, gradient_penalty=r1, a lower optimizer.lr, or a larger batch_size",
+        after=0.1,
+    ),
+    Symptom(
+        "the output equals the input",
+        unchanged,
+        "outputs differ from their inputs by {change:.1%} of what the two kinds of images do",
+        "a smaller weight on staying alike (method.identity_weight, cycle weights, method.reconstruction_weight), and "
+        "two sides that do differ: translate check",
+        after=0.1,
+    ),
+    Symptom(
+        "colours inverted",
+        inverted,
+        "outputs are correlated with what they should look like by {correlation:.2f}",
+        "method.identity_weight=0.5 or more where it is lower, another seed, or a lower optimizer.lr",
+        after=0.05,
+    ),
+    Symptom(
+        "colours shifted",
+        shifted,
+        "colours of outputs are {shift:.2f} away from those of real images (of 2 from black to white)",
+        "method.identity_weight=0.5 or more where it is lower, a lower optimizer.lr, average_decay=0.999",
+        after=0.25,
+        lasts=0.1,
+    ),
+    Symptom(
+        "checkerboard",
+        checkered,
+        "the grid of upsampling is {times:.1f} times as strong in outputs as in real images",
+        "generator.upsample=resize, or more steps",
+        after=0.5,
+        lasts=0.1,
+    ),
+    Symptom(
+        "memorised training images",
+        memorised,
+        "validation L1 was {best:.4f} and is {now:.4f}, that of training images {train:.4f}",
+        "more images, stronger data.augmentation, discriminator_augmentation=diffaugment, or validation.patience=3; "
+        "the best model is kept",
+        lasts=0.0,
+    ),
+    Symptom(
+        "answers do not depend on the inputs",
+        unrelated_answers,
+        "what differs between outputs has nothing to do with what differs between their answers (correlation "
+        "{correlation:.2f}): are the pairs right?",
+        "look at the pairs (translate check draws some): names that do not match, a sorted and an unsorted folder",
+        after=0.15,
+        steps=60,
+    ),
+    Symptom(
+        "labels do not depend on the images",
+        unrelated_labels,
+        "with the labels of other images their loss would be the same ({part:.1%}): are the labels right?",
+        "look at images and labels (translate check draws some), a discriminator that sees more (discriminator.width)",
+        after=0.15,
+        steps=60,
+    ),
+    Symptom(
+        "data starvation",
+        starved,
+        "{share:.0%} of the time is spent waiting for images, {waited:,.0f} seconds until now",
+        "more loading processes (data.workers), data.cache_gib where images fit into memory, smaller files",
+    ),
+)
