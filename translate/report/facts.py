@@ -18,11 +18,10 @@ from translate.methods.method import Method
 from translate.model_folder import BEST, LATEST
 from translate.model_folder import CONFIG as MODEL_CONFIG
 from translate.training.history import HISTORY
-from translate.training.log import METRICS, VALIDATION, best_measurement, read_metrics
+from translate.training.log import METRICS, VALIDATION, WARNINGS, best_measurement, read_metrics
 from translate.training.run_folder import CONFIG
 
 Line = Mapping[str, Any]
-WARNINGS = "warnings.jsonl"
 SAMPLE = re.compile(r"step_(\d+)\.png")
 LENGTH = re.compile(r"(steps|epochs)=")
 

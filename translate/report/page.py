@@ -10,6 +10,8 @@ from translate.report.facts import Line, Run
 from translate.report.markup import Html, element, embedded_json, join, table
 from translate.report.pictures import embed, spread
 from translate.report.usual import describe_settings, show
+from translate.training.symptoms import SYMPTOMS
+from translate.training.verdict import Finding
 
 SAMPLES = 30
 """Sample grids at most."""
@@ -279,12 +281,15 @@ def verdict(run: Run) -> str:
 
 
 def warning_text(line: Line) -> str:
-    """A line of warnings.jsonl."""
-    seen = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in line.get("seen", {}).items())
-    numbers = f" ({seen})" if seen else ""
-    return (
-        f"Step {line['step']:,}: {line['name']}, since step {line['since']:,}{numbers}. Usual help: {line['advice']}."
-    )
+    """What was said of a line of warnings.jsonl; its numbers alone where this version knows no such symptom."""
+    symptom = next((symptom for symptom in SYMPTOMS if symptom.name == line["name"]), None)
+    try:
+        if symptom is not None:
+            return Finding(line["step"], symptom, line["since"], line["seen"]).text
+    except KeyError:
+        pass
+    seen = ", ".join(f"{name} {value:g}" for name, value in line["seen"].items())
+    return f"Warning at step {line['step']:,}: {line['name']}, since step {line['since']:,}: {seen}."
 
 
 def duration(seconds: float) -> str:

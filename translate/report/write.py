@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 from translate.files import write_text
-from translate.report.facts import WARNINGS, evaluations_in, read_run
+from translate.report.facts import evaluations_in, read_run
 from translate.report.page import Page
 from translate.training.history import HISTORY
-from translate.training.log import METRICS, VALIDATION
+from translate.training.log import METRICS, VALIDATION, WARNINGS
 from translate.training.run_folder import CONFIG
 
 FILE = "report.html"

@@ -19,12 +19,18 @@ HISTORY = "history.jsonl"
 
 @contextmanager
 def recorded(
-    folder: Path, facts: Mapping[str, Any], *, step: Callable[[], int], stopped: Callable[[], bool], is_first: bool
+    folder: Path,
+    facts: Mapping[str, Any],
+    *,
+    step: Callable[[], int],
+    stopped: Callable[[], bool],
+    verdict: Callable[[], str | None],
+    is_first: bool,
 ) -> Iterator[None]:
     """Inside, a run trains: a line when it begins, with `facts`, and one when it ends, with how.
 
     The event is `began` or `continued`, then `finished`, `stopped`, `broke down` (NaN) or `failed`; a killed run lacks
-    the second. Processes other than the first write nothing.
+    the second. `verdict` is a sentence on how it went. Processes other than the first write nothing.
     """
 
     def note(event: str, **facts: Any) -> None:
@@ -39,9 +45,9 @@ def recorded(
     except BaseException as error:
         with suppress(OSError):  # the error itself is what matters
             event = "broke down" if isinstance(error, DivergenceError) else "failed"
-            note(event, why=str(error) or type(error).__name__)
+            note(event, why=str(error) or type(error).__name__, verdict=verdict())
         raise
-    note("stopped" if stopped() else "finished")
+    note("stopped" if stopped() else "finished", verdict=verdict())
 
 
 def environment(device: torch.device, processes: int) -> dict[str, Any]:

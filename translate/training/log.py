@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol
@@ -101,6 +102,7 @@ class RunLog:
     ) -> None:
         self.folder = folder
         self.diagnosis = Diagnosis(total_steps) if is_first and gives_verdict else None
+        self.verdict: str | None = None
         self.is_first = is_first
         self.total_steps = total_steps
         self.console = Console(quiet=not is_first, soft_wrap=not sys.stdout.isatty(), highlight=False)
@@ -174,11 +176,17 @@ class RunLog:
             self.say(warning.text)
             with (self.folder / WARNINGS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(warning.line) + "\n")
+            if self.tracker is not None:
+                self._track(partial(self.tracker.alert, title=warning.symptom.name, text=warning.text))
 
     def conclude(self, step: int, ending: Ending) -> None:
         """How the run went, in a sentence, unless that is off."""
-        if self.diagnosis is not None:
-            self.say(self.diagnosis.conclude(step, ending))
+        if self.diagnosis is None:
+            return
+        self.verdict = self.diagnosis.conclude(step, ending)
+        self.say(self.verdict)
+        if self.tracker is not None:
+            self._track(lambda: self.tracker.summary.update({"verdict": self.verdict}))
 
     def validation(self, step: int, values: Mapping[str, float], *, is_best: bool) -> None:
         """One line of validation.jsonl, one on the terminal, and wandb."""
@@ -193,6 +201,9 @@ class RunLog:
         self.say(f"validation at step {step}: {shown}{'  (best so far)' * is_best}")
         if self.tracker is not None:
             self._track(lambda: self.tracker.log({f"validation/{name}": values[name] for name in values}, step=step))
+            if is_best:
+                best = {f"best/{name}": value for name, value in values.items()} | {"best/step": step}
+                self._track(lambda: self.tracker.summary.update(best))
 
     def picture(self, name: str, picture: np.ndarray, step: int) -> None:
         """A picture (8-bit RGB) for wandb."""
@@ -202,6 +213,8 @@ class RunLog:
             self._track(lambda: self.tracker.log({name: wandb.Image(picture)}, step=step))
 
     def _track(self, send: Any) -> None:
+        if self.tracker is None:  # it failed a moment ago
+            return
         try:
             send()
         except Exception as error:  # tracking is a guest: whatever goes wrong in it, training goes on

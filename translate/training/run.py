@@ -213,6 +213,7 @@ def train(
             | {"total_steps": total_steps, "images": inspection.counts, "parameters": count_parameters(networks)},
             step=lambda: job.step,
             stopped=lambda: stop.signal is not None and job.step < total_steps,
+            verdict=lambda: log.verdict,
             is_first=is_first,
         ),
     ):
