@@ -8,7 +8,7 @@ from typing import Any
 from translate.report.markup import Html, element, join
 
 WIDTH, HEIGHT = 480, 230
-LEFT, RIGHT, TOP, BOTTOM = 58, 470, 10, 200
+LEFT, RIGHT, TOP, BOTTOM = 64, 452, 10, 200
 POINTS = 500
 """Of a curve at most."""
 COLORS = 8

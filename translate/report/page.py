@@ -164,6 +164,7 @@ class Page:
                             src=picture.uri,
                             width=picture.width,
                             height=picture.height,
+                            class_="small" if picture.width < 400 else None,
                             alt=f"sample grid of step {step:,}: a row for each image, titled columns",
                         ),
                         class_="sample",
@@ -249,7 +250,8 @@ class Page:
             if side:
                 kind = "label map, " if side.get("labels") else ""
                 reach = f"range {side['low']:g} to {side['high']:g}"
-                rows.append((name, f"{kind}{side['channels']} channels, {side['dtype']}, {reach}"))
+                channels = f"{side['channels']} channel{'s' * (side['channels'] > 1)}"
+                rows.append((name, f"{kind}{channels}, {side['dtype']}, {reach}"))
         for kept in (run.model.get("domains") or {}).get("sets", ()):
             rows.append(("domains", ", ".join(map(str, kept.get("names", ())))))
         return section("Data", table((), rows))

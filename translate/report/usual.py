@@ -40,6 +40,7 @@ def usual_settings(tree: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
     for group in groups():
         given = tree.get(group)
         if not isinstance(given, Mapping):
+            usual.setdefault(group, None)
             continue
         flat = dict(flatten(given))
         presets = [

@@ -53,7 +53,8 @@ def recorded(
 def environment(device: torch.device, processes: int) -> dict[str, Any]:
     """What a run runs on, and the words that were typed for it."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    threads = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    threads = "" if device.type == "cuda" else f", {count} thread{'s' * (count > 1)}"
     program = Path(sys.argv[0])
     is_ours = program.stem == "translate" or (program.stem == "__main__" and program.parent.name == "translate")
     return {
