@@ -128,6 +128,11 @@ def curves() -> None:
 
 
 @pytest.fixture
+def pages() -> None:
+    """Asked for by a test whose runs write their report."""
+
+
+@pytest.fixture
 def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> Callable[..., Ran]:
@@ -136,6 +141,10 @@ def command(
 
     if "curves" not in request.fixturenames:
         monkeypatch.setattr("translate.training.run.draw_curves", lambda folder: None)
+
+    if "pages" not in request.fixturenames:
+        monkeypatch.setattr("translate.report.write.refresh_report", lambda folder: None)
+        monkeypatch.setattr("translate.sweeps.run.refresh_report", lambda folder: None)
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["translate", *map(str, arguments)])

@@ -52,17 +52,19 @@ def test_meter_averages_over_the_steps_that_had_a_loss():
     assert meter.losses() == {}
 
 
-def test_a_run_folder_holds_what_it_should(tiny, command, curves, tmp_path):
+def test_a_run_folder_holds_what_it_should(tiny, command, curves, pages, tmp_path):
     done = command("train", *tiny, "steps=4", "log_every=2", "sample_every=3", "save_every=4", "sample_images=1")
     assert done.code == 0
     run = tmp_path / "run"
     assert {path.name for path in run.iterdir()} == {
         "best",
         "config.yaml",
+        "history.jsonl",
         "log.txt",
         "losses.png",
         "metrics.jsonl",
         "model",
+        "report.html",
         "samples",
         "state",
         "validation.jsonl",

@@ -149,7 +149,7 @@ def _curve(steps: Sequence[int], values: Values, x: Any, y: Any, look: str) -> H
 
 def smooth(values: Values) -> list[float | None]:
     """Exponential means, with the weight of what is missing at the beginning divided out; None stays None."""
-    decay = 1 - 1 / max(2, len(values) / WINDOW)
+    decay = 1 - 1 / max(1, len(values) / WINDOW)
     mean = weight = 0.0
     found: list[float | None] = []
     for value in values:
