@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from translate.errors import UserError
 from translate.networks.autoencoder import Autoencoder
