@@ -263,7 +263,8 @@ def check_combination(
     if penalty is not None and (mixing := what_mixes_batch(discriminator)) is not None:
         setting, remedy = mixing
         raise UserError(
-            f"{setting} does not go with a gradient penalty, which needs the gradient of each image alone: use {remedy}"
+            f"{setting} does not go with a gradient penalty, which needs the gradient of each image alone: use "
+            f"{remedy}, or gradient_penalty=none"
         )
     scaling = scaling_of(discriminator)
     if objective.weight_clip is not None and scaling is not None:
