@@ -382,7 +382,8 @@ def check_key(override: Override, config: DictConfig) -> None:
                 or (f" (did you mean {endings[0]}?)" if endings else "")
             )
             keys = f"{where} has the keys" if where else "the keys are"
-            raise UserError(f"{override.key_or_group} is not a setting{guess}; {keys} {', '.join(siblings) or 'none'}")
+            listed = f"{keys} {', '.join(siblings)}" if siblings else f"{where} has no settings"
+            raise UserError(f"{override.key_or_group} is not a setting{guess}; {listed}")
         node = node._get_node(part)
         if isinstance(node, DictConfig) and node._is_none():
             node = None
@@ -444,7 +445,7 @@ def check_component(path: str, node: Mapping[str, Any], allowed: tuple[str, ...]
             if isinstance(value, str) and isinstance(node, dict) and _fits(annotation, [value]):
                 node[name] = [value]  # one word for a list of words
                 continue
-            raise UserError(f"{path}.{name}={value}: {error.errors()[0]['msg']}") from error
+            raise UserError(_explain(error, f"{path}.{name}")) from error
 
 
 def _fits(annotation: Any, value: Any) -> bool:
@@ -655,9 +656,14 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, key: str | None = None) -> str:
+    """What is wrong with a value: that of `key`, or of the one that the error names."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("literal", "int", "function")))
+    if key is None:
+        key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("literal", "int", "function")))
+    if first["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        return f"{key}={first['input']} is not one of {', '.join(known)}{_did_you_mean(str(first['input']), known)}"
     return f"{key}={first['input']}: {first['msg']}"
 
 

@@ -14,7 +14,10 @@ from translate.opening import open_model
 
 def objective_table() -> Table:
     """What the adversarial objectives minimise, and what they need."""
-    table = Table("name", "paper", "minimised", "needs of the discriminator", title="objective=NAME", show_lines=True)
+    table = Table(title="objective=NAME", show_lines=True)
+    table.add_column("name", no_wrap=True)  # what is typed is never cut
+    for head in ("paper", "minimised", "needs of the discriminator"):
+        table.add_column(head, overflow="fold")
     for name, component in described_components("objective").items():
         row = entry(name, resolve(component["_target_"], LOCAL), build(component, LOCAL))
         losses = zip(("real", "fake", "generator"), row.losses, strict=True)
@@ -25,7 +28,10 @@ def objective_table() -> Table:
 def divergence_table() -> Table:
     """The f-divergences between the densities p of real and q of generated images."""
     title = "objective=fgan objective.divergence=NAME"
-    table = Table("name", "f(u), u = p/q", "domain of T", "T where p = q", title=title)
+    table = Table(title=title)
+    table.add_column("name", no_wrap=True)
+    for head in ("f(u), u = p/q", "domain of T", "T where p = q"):
+        table.add_column(head, overflow="fold")
     for each in examples():
         low, high = each.domain
         table.add_row(each.name, each.formula, f"({low:.3g}, {high:.3g})", f"{each.threshold + 0:.3g}")

@@ -48,6 +48,8 @@ class Player:
             self.optimizers[turn.player].zero_grad()
             sum(turn.losses.values()).backward()
             self.optimizers[turn.player].step()
+            if turn.after is not None:
+                turn.after()
             losses |= {name: loss.item() for name, loss in turn.losses.items()}
         return losses
 

@@ -15,7 +15,7 @@ from translate.networks.multiscale import MultiscaleDiscriminator
 from translate.networks.patchgan import PatchGAN
 from translate.objectives.adversarial import hinge, lsgan, wasserstein
 from translate.objectives.energy import began, ebgan
-from translate.objectives.penalties import r1
+from translate.objectives.penalties import dragan, r1, r2, two_sided
 
 PATCHGAN = PatchGAN(in_channels=1, num_layers=1, width=2, norm="none")
 AUTOENCODER = Autoencoder(in_channels=1, num_layers=1, width=2, code=2)
@@ -186,7 +186,11 @@ def test_the_pulling_away_term_is_the_generators():
     [
         (PATCHGAN, {"objective": ebgan()}, r"made for energies .*\(discriminator=autoencoder\), but PatchGAN gives"),
         (AUTOENCODER, {"objective": hinge()}, r"made for logits, .* but Autoencoder gives energies"),
-        (PATCHGAN, {"objective": wasserstein()}, r"needs a critic of bounded slope: gradient_penalty=two_sided"),
+        (
+            PATCHGAN,
+            {"objective": wasserstein()},
+            r"needs a critic of bounded slope: a gradient penalty such as",
+        ),
         (
             PatchGAN(in_channels=1, num_layers=1, width=2, norm="none", spectral_norm=True),
             {"objective": wasserstein(weight_clip=0.01)},
@@ -231,7 +235,32 @@ def test_the_pulling_away_term_is_the_generators():
         ),
         (PATCHGAN, {"objective": hinge(), "label_flipping": 0.5}, r"label_flipping=0\.5 is outside 0 to 0\.5"),
         (PATCHGAN, {"objective": hinge(), "instance_noise": -1.0}, r"instance_noise=-1\.0 must be at least 0"),
-        (PATCHGAN, {"objective": hinge(), "instance_noise_steps": 0}, r"instance_noise_steps=0 must be at least 1"),
+        (
+            PATCHGAN,
+            {"objective": hinge(), "instance_noise": 0.1, "instance_noise_steps": 0},
+            r"instance_noise_steps=0 must be at least 1",
+        ),
+        (PATCHGAN, {"objective": hinge(), "instance_noise_steps": 5}, r"instance_noise_steps=5 does nothing without"),
+        (
+            PatchGAN(in_channels=1, num_layers=1, width=2, norm="instance", spectral_norm=True),
+            {"objective": wasserstein()},
+            r"needs a critic of bounded slope",  # the norm undoes what bounds it
+        ),
+        (
+            PatchGAN(in_channels=1, num_layers=1, width=2, norm="none"),
+            {"objective": wasserstein(), "gradient_penalty": r2()},
+            r"needs a critic of bounded slope",
+        ),
+        (
+            PatchGAN(in_channels=1, num_layers=1, width=2, norm="none"),
+            {"objective": wasserstein(weight_clip=0.01), "gradient_penalty": two_sided()},
+            r"weight_clip=0\.01 keeps slopes far below those that a gradient penalty asks for",
+        ),
+        (
+            Autoencoder(in_channels=1, num_layers=1, width=2, code=2, norm="none"),
+            {"objective": ebgan(), "gradient_penalty": dragan()},
+            r"wants slopes of 1, which a critic's logits should have, and energies should not",
+        ),
     ],
 )
 def test_combinations_without_sense_are_refused_by_name(discriminator, settings, message):

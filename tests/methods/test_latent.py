@@ -89,11 +89,15 @@ def test_both_fakes_are_judged_beside_every_pair():
     method.discriminator.forward = lambda images: seen.append(images) or judge(images)
     images = batch()
     list(method.play(images, Step()))
-    real, fake, shown = seen  # batch norm: one after the other
-    torch.testing.assert_close(real, torch.cat([torch.cat(images, 1)] * 2))
-    torch.testing.assert_close(fake[:, :2], torch.cat([images.source] * 2))
-    torch.testing.assert_close(fake, shown)
-    assert not torch.equal(fake[:2, 2:], fake[2:, 2:])
+    # Batch norm: real ones and fakes one after the other, for the codes of targets and for drawn ones; then the
+    # generator's turn.
+    assert len(seen) == 6
+    pairs, encoded, pairs_again, drawn = seen[:4]
+    torch.testing.assert_close(pairs, torch.cat(images, 1))
+    torch.testing.assert_close(pairs_again, pairs)
+    assert all(torch.equal(fakes[:, :2], images.source) for fakes in (encoded, drawn))
+    assert not torch.equal(encoded[:, 2:], drawn[:, 2:])
+    torch.testing.assert_close(seen[4:], [encoded, drawn])
 
 
 def test_the_recovered_code_moves_the_generator_alone():

@@ -10,8 +10,10 @@ from translate.build import LOCAL
 from translate.config import choices, compose_settings
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
+from translate.methods.adversary import Adversary, critics
 from translate.methods.step import Step
 from translate.model import assemble
+from translate.objectives.divergences import examples
 from translate.pixels import Side
 
 SIZE = 16
@@ -99,6 +101,33 @@ def test_any_method_plays_with_any_objective(method, objective, player):
     play_two_steps(player, *words, "generator=stargan", *SMALL["stargan"], *DISCRIMINATORS[discriminator])
 
 
+@pytest.mark.parametrize("divergence", examples(), ids=lambda divergence: divergence.name)
+@pytest.mark.parametrize("method", choices("method"))
+def test_any_method_plays_with_any_divergence(method, divergence, player):
+    parameters = {"alpha": ["objective.alpha=0.5"], "jensen_shannon_weighted": ["objective.pi=0.3"]}
+    words = ["objective=fgan", f"objective.divergence={divergence.name}", *parameters.get(divergence.name, [])]
+    if divergence.name != "total_variation":  # one of them with the other loss of the generator
+        words.append("objective.generator_loss=saddle_point")
+    common = ["generator=stargan", *SMALL["stargan"], "discriminator=patchgan", "discriminator.num_layers=1"]
+    play_two_steps(player, f"method={method}", *common, "discriminator.norm=none", *words)
+
+
+@pytest.mark.parametrize("method", choices("method"))
+def test_clipped_weights_are_small_after_every_step(method, player, monkeypatch):
+    clipped = []
+    clip = Adversary.clip
+
+    def watch(self, *discriminators):
+        after = clip(self, *discriminators)
+        return lambda: (after(), clipped.extend(critics(each) for each in discriminators))
+
+    monkeypatch.setattr(Adversary, "clip", watch)
+    words = ["objective=wasserstein_clipped", "discriminator=patchgan", "discriminator.num_layers=1"]
+    play_two_steps(player, f"method={method}", "generator=stargan", *SMALL["stargan"], *words)
+    weights = [weight for judges in clipped for judge in judges for weight in judge.parameters()]
+    assert max(weight.abs().max().item() for weight in weights) == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -124,6 +153,8 @@ def test_what_does_not_go_together_is_refused_by_name(words, message, player):
         ["objective=ebgan", "objective.pulling_away=0.1", "discriminator=autoencoder", "discriminator.code=2"],
         ["discriminator=multiscale", "discriminator.num_scales=2", "discriminator_augmentation=ada"],
         ["gradient_penalty=two_sided", "discriminator=multiscale", "discriminator.num_scales=2"],
+        ["gradient_penalty=r1", "discriminator=autoencoder", "discriminator.code=2", "objective=began"],
+        ["objective=lsgan", "objective.fake_label=-1", "objective.generator_label=0"],
     ],
     ids=" ".join,
 )

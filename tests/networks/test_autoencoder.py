@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from translate.errors import UserError
 from translate.networks.autoencoder import Autoencoder
@@ -68,3 +69,13 @@ def test_spectral_normalisation_begins_with_the_weights_that_were_drawn():
     drawn = layer.weight.detach().clone()
     normalize_spectrally(layer)
     assert torch.equal(layer.parametrizations.weight.original, drawn)
+
+
+def test_channels_that_are_not_judged_do_not_count_in_the_energy():
+    network = Autoencoder(in_channels=3, num_layers=1, width=2, code=2, norm="none")
+    nn.init.zeros_(network.output.weight)
+    nn.init.zeros_(network.output.bias)
+    images = torch.cat([torch.full((1, 1, 4, 4), 5.0), torch.full((1, 2, 4, 4), 0.5)], 1)
+    assert network(images).item() == pytest.approx((25 + 2 * 0.25) / 3)
+    network.judged_channels = 2
+    assert network(images).item() == pytest.approx(0.25)

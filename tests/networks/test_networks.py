@@ -125,6 +125,10 @@ def test_orthogonal_initialization_is_orthogonal():
     initialize(convolution, "orthogonal", 0.5)
     rows = convolution.weight.flatten(1)
     torch.testing.assert_close(rows @ rows.T, 0.25 * torch.eye(8))
+    deconvolution = nn.ConvTranspose2d(8, 4, 3)
+    initialize(deconvolution, "orthogonal", 1.0)
+    filters = deconvolution.weight.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(filters @ filters.T, torch.eye(4))
 
 
 def test_batch_norm_scales_start_around_one():

@@ -31,7 +31,10 @@ def test_an_entry_is_what_the_docstring_begins_with():
     [
         ("nonsaturating", "logits"),
         ("began", "energies: discriminator=autoencoder"),
-        ("wasserstein", "logits of bounded slope: a gradient penalty (without batch norm), or discriminator.spectral"),
+        (
+            "wasserstein",
+            "logits of bounded slope: a gradient penalty such as gradient_penalty=two_sided (not with ",
+        ),
         ("wasserstein_clipped", "logits; weights are clipped to 0.01, so no discriminator.spectral_norm"),
     ],
 )

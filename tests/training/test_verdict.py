@@ -81,6 +81,14 @@ def test_a_good_run_is_told_in_a_sentence():
     )
 
 
+def test_a_run_that_learned_nothing_is_not_said_to_have_gone_well():
+    diagnosis, _ = follow(*[FINE] * 5)
+    diagnosis.measured += measured(0.21, 0.2, 0.25)
+    assert diagnosis.conclude(1000, "finished") == (
+        "The run ended no better than it began: validation l1 rose from 0.21 to 0.25, best at step 500; no warning."
+    )
+
+
 def test_a_bad_run_names_what_was_wrong_at_its_end_and_before():
     diagnosis, _ = follow(*[FLAT] * 8, *[FINE] * 8)
     assert diagnosis.conclude(1000, "finished") == "The run ended well: there was: flat images."

@@ -10,13 +10,16 @@ from torch import Tensor, nn
 from translate.errors import UserError
 from translate.methods.augmentation import DiscriminatorAugmentation
 from translate.methods.step import Step
+from translate.networks.layers import PixelNorm
 from translate.networks.minibatch import MinibatchStddev
 from translate.networks.parametrized import scaling_of
-from translate.objectives.adversarial import AdversarialObjective
+from translate.objectives.adversarial import BOUNDED_SLOPES, AdversarialObjective
 from translate.objectives.energy import pulling_away_term
 from translate.objectives.orthogonal import orthogonal_penalty
 from translate.objectives.penalties import GradientPenalty
 
+NORMS = (nn.modules.batchnorm._NormBase, PixelNorm)
+"""Layers that divide by what features are, and so undo any scale of the weights before them."""
 Images = tuple[Tensor, ...]
 """Images (B, C_i, H, W) that belong together, and that a discriminator gets to see as one of (B, sum of C_i, H, W)."""
 
@@ -75,6 +78,11 @@ class Adversary(nn.Module):
                 )
         if instance_noise < 0:
             raise UserError(f"stabilizers.instance_noise={instance_noise} must be at least 0; 0 is off")
+        if instance_noise_steps is not None and not instance_noise:
+            raise UserError(
+                f"stabilizers.instance_noise_steps={instance_noise_steps} does nothing without noise: set "
+                "stabilizers.instance_noise too, to 0.1 for example"
+            )
         if instance_noise_steps is not None and instance_noise_steps < 1:
             raise UserError(f"stabilizers.instance_noise_steps={instance_noise_steps} must be at least 1, or null")
         if orthogonal_weight < 0:
@@ -143,6 +151,11 @@ class Adversary(nn.Module):
             logits, domains = judgement(discriminator(shown))
             losses = {f"{name}_adversarial": mean_over(self.objective.generator, logits)}
             if self.objective.pulling_away:
+                if len(shown) < 2:
+                    raise UserError(
+                        f"objective.pulling_away={self.objective.pulling_away} keeps the images of a batch apart, and "
+                        "batch_size=1 has but one: use a larger batch_size, or objective.pulling_away=0"
+                    )
                 codes: Tensor = bare(discriminator).encode(shown)  # type: ignore[operator]
                 losses[f"{name}_pulling_away"] = self.objective.pulling_away * pulling_away_term(codes)
         return losses, domains
@@ -159,7 +172,7 @@ class Adversary(nn.Module):
     def shown(self, images: Images, step: Step) -> Tensor:
         """What a discriminator gets to see of images that belong together.
 
-        Everything that is shown to a discriminator in training passes through here, once each time it is shown.
+        Everything that it judges in training passes through here, once each time it is judged.
         """
         if self.augmentation is not None:
             shown: Tensor = self.augmentation(*images)
@@ -171,16 +184,20 @@ class Adversary(nn.Module):
         return shown
 
     def clip(self, *discriminators: nn.Module) -> Callable[[], None] | None:
-        """What is to be done after the discriminators have been stepped: clip their weights; None for nothing."""
+        """What is to be done after the discriminators have been stepped: clip their weights; None for nothing.
+
+        Not those that are frozen, nor those that tell domains apart.
+        """
         bound = self.objective.weight_clip
         if bound is None:
             return None
 
         @torch.no_grad()
         def clip() -> None:
-            for discriminator in discriminators:
-                for parameter in discriminator.parameters():
-                    parameter.clamp_(-bound, bound)
+            for judge in (judge for discriminator in discriminators for judge in critics(discriminator)):
+                for parameter in judge.parameters():
+                    if parameter.requires_grad:
+                        parameter.clamp_(-bound, bound)
 
         return clip
 
@@ -218,12 +235,13 @@ class Adversary(nn.Module):
         """The mean loss of logits, some images of which are told to be what they are not."""
         if not self.label_flipping:
             return mean_over(loss, logits)
-        is_flipped = (step.uniform(len(logits[0])) < self.label_flipping).to(logits[0].device)
-        share = is_flipped.to(logits[0].dtype).mean()
-        # The mean of no image is not a number, and must not reach the sum.
-        kept = mean_over(loss, [each[~is_flipped] for each in logits]) if bool((~is_flipped).any()) else 0.0
-        flipped = mean_over(other, [each[is_flipped] for each in logits]) if bool(is_flipped.any()) else 0.0
-        return (1 - share) * kept + share * flipped
+        draws = step.uniform(len(logits[0])) < self.label_flipping
+        places = [torch.nonzero(draws == is_other).flatten().to(logits[0].device) for is_other in (False, True)]
+        total = torch.zeros((), dtype=logits[0].dtype, device=logits[0].device)
+        for kind, chosen in zip((loss, other), places, strict=True):
+            if len(chosen):  # the mean of no image is not a number, and must not reach the sum
+                total = total + len(chosen) / len(draws) * mean_over(kind, [each[chosen] for each in logits])
+        return total
 
 
 def check_combination(
@@ -245,7 +263,8 @@ def check_combination(
     if penalty is not None and (mixing := what_mixes_batch(discriminator)) is not None:
         setting, remedy = mixing
         raise UserError(
-            f"{setting} does not go with a gradient penalty, which needs the gradient of each image alone: use {remedy}"
+            f"{setting} does not go with a gradient penalty, which needs the gradient of each image alone: use "
+            f"{remedy}, or gradient_penalty=none"
         )
     scaling = scaling_of(discriminator)
     if objective.weight_clip is not None and scaling is not None:
@@ -253,12 +272,20 @@ def check_combination(
             f"objective.weight_clip={objective.weight_clip} clips weights that discriminator.{scaling}=true scales "
             "again: use one of the two"
         )
-    is_bounded = scaling == "spectral_norm" or penalty is not None or objective.weight_clip is not None
-    if objective.needs_bounded_slopes and not is_bounded:
+    if penalty is not None and objective.weight_clip is not None:
         raise UserError(
-            "objective=wasserstein needs a critic of bounded slope: gradient_penalty=two_sided, "
-            "objective.weight_clip=0.01, or discriminator.spectral_norm=true"
+            f"objective.weight_clip={objective.weight_clip} keeps slopes far below those that a gradient penalty asks "
+            "for: use gradient_penalty=none with it (objective=wasserstein_clipped has that)"
         )
+    if penalty is not None and penalty.wanted_slope and objective.judges_by == "energy":
+        raise UserError(
+            f"this gradient penalty wants slopes of {penalty.wanted_slope:g}, which a critic's logits should have, and "
+            "energies should not: use gradient_penalty=none, r1, r2 or zero_centered"
+        )
+    is_spectral = scaling == "spectral_norm" and not any(isinstance(each, NORMS) for each in discriminator.modules())
+    is_bounded = is_spectral or objective.weight_clip is not None or (penalty is not None and penalty.bounds_slopes)
+    if objective.needs_bounded_slopes and not is_bounded:
+        raise UserError(f"the objective needs a critic of bounded slope: {BOUNDED_SLOPES}")
 
 
 def what_mixes_batch(discriminator: nn.Module) -> tuple[str, str] | None:
@@ -282,6 +309,13 @@ def mean_over(loss: Callable[[Tensor], Tensor], logits: Sequence[Tensor]) -> Ten
     Wang et al. 2018 sum over them (equation 2); the mean keeps the meaning of all weights.
     """
     return torch.stack([loss(each) for each in logits]).mean()
+
+
+def critics(discriminator: nn.Module) -> list[nn.Module]:
+    """What of a discriminator gives the logits, without what tells domains apart; one for each scale."""
+    judge: Any = bare(discriminator)
+    judges = list(judge.scales) if hasattr(judge, "scales") else [judge]
+    return [getattr(each, "logit_layers", each) for each in judges]
 
 
 def looks(discriminator: nn.Module, images: Tensor) -> list[tuple[nn.Module, Tensor]]:

@@ -95,6 +95,8 @@ class Pix2Pix(Method):
         for name, weight in (
             ("feature_matching_weight", feature_matching_weight),
             ("perceptual_weight", perceptual_weight),
+            ("latent_weight", latent_weight),
+            ("kl_weight", kl_weight),
         ):
             if weight < 0:
                 raise UserError(f"method.{name}={weight} must be at least 0; 0 is off")
@@ -103,6 +105,9 @@ class Pix2Pix(Method):
         self.conditional = conditional
         self.generator = generator(in_channels=source_channels, out_channels=target_channels)
         self.discriminator = discriminator(in_channels=target_channels + conditional * source_channels)
+        if hasattr(self.discriminator, "judged_channels"):
+            # The source, which is the same beside real and generated images, would but blur their difference.
+            setattr(self.discriminator, "judged_channels", target_channels)  # noqa: B010 (a network's own type is open)
         self.adversary = adversary({"discriminator": self.discriminator})
         self.feature_matching_weight = feature_matching_weight
         if feature_matching_weight and not hasattr(self.discriminator, "features"):
@@ -113,6 +118,11 @@ class Pix2Pix(Method):
             )
         self.perceptual_weight = perceptual_weight
         self.perceptual: PerceptualLoss | None = None
+        if perceptual_weights is not None and not perceptual_weight:
+            raise UserError(
+                f"method.perceptual_weights={perceptual_weights} does nothing with method.perceptual_weight=0: set it, "
+                "to 10 for example"
+            )
         if perceptual_weight:
             self.perceptual = PerceptualLoss(perceptual_weights, channels=target_channels)
         self.latent_weight = latent_weight
@@ -135,33 +145,46 @@ class Pix2Pix(Method):
         moves_generator = (step.number + 1) % self.n_critic == 0
         with torch.set_grad_enabled(moves_generator):
             if self.latent:
-                mean, log_variance, drawn, fake = self._two_fakes(batch, step)
-                source, target = torch.cat([source, source]), torch.cat([target, target])
+                mean, log_variance, drawn, fakes = self._two_fakes(batch, step)
             else:
-                fake = self.generator(source)  # (B, C, H, W)
+                fakes = [self.generator(source)]  # (B, C, H, W)
 
         of_source = (source,) if self.conditional else ()
-        losses, _ = self.adversary.discriminator_losses(
-            "discriminator", self.discriminator, (*of_source, target), (*of_source, fake.detach()), step, weight=0.5
-        )
-        yield Turn("discriminator", losses, self.adversary.clip(self.discriminator))
+        judged = [
+            self.adversary.discriminator_losses(
+                "discriminator",
+                self.discriminator,
+                (*of_source, target),
+                (*of_source, fake.detach()),
+                step,
+                weight=0.5 / len(fakes),
+            )[0]
+            for fake in fakes
+        ]
+        yield Turn("discriminator", _sum(judged), self.adversary.clip(self.discriminator))
         if not moves_generator:
             return
 
-        losses, _ = self.adversary.generator_losses("generator", self.discriminator, (*of_source, fake), step)
+        judged = [
+            self.adversary.generator_losses("generator", self.discriminator, (*of_source, fake), step)[0]
+            for fake in fakes
+        ]
+        losses = {name: loss / len(fakes) for name, loss in _sum(judged).items()}
         losses |= self.adversary.weight_losses({"generator": self.generator})
-        count = len(batch.target)  # behind these, of a generator with a code, are those of drawn codes
-        losses |= self._distances(batch, fake[:count])
+        losses |= self._distances(batch, fakes[0])
         if self.latent:
             losses["generator_kl"] = self.kl_weight * code_divergence(mean, log_variance)
             with frozen(self.code_encoder):
-                recovered, _ = self.code_encoder(fake[count:])
+                recovered, _ = self.code_encoder(fakes[1])
             losses["generator_code"] = self.latent_weight * l1_loss(recovered, drawn)
-        translation = Translation(batch.source, fake[:count], batch.target)
+        translation = Translation(source, fakes[0], target)
         yield Turn("generator", losses, translations={"forward": translation})
 
     def _distances(self, batch: Pair, fake: Tensor) -> dict[str, Tensor]:
-        """How far fakes are from the targets: in pixels, in what the discriminator sees of them, and in VGG19."""
+        """How far fakes are from the targets: in pixels, in what the discriminator's layers and VGG19 make of them.
+
+        Those see the images as they are, without augmentation and noise.
+        """
         source, target = batch
         losses = {"generator_l1": self.l1_weight * l1_loss(fake, target)}
         if self.feature_matching_weight:
@@ -175,16 +198,16 @@ class Pix2Pix(Method):
             losses["generator_perceptual"] = self.perceptual_weight * self.perceptual(fake, target)
         return losses
 
-    def _two_fakes(self, batch: Pair, step: Step) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Mean and log-variance (B, latent) of the codes of the targets, drawn codes (B, latent), and the fakes of both
-        (2 * B, C, H, W)."""
+    def _two_fakes(self, batch: Pair, step: Step) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Mean and log-variance (B, latent) of the codes of the targets, drawn codes (B, latent), and the fakes of each
+        (B, C, H, W)."""
         source, target = batch
         mean, log_variance = self.code_encoder(target)
         noise, drawn = (step.normal(len(source), self.latent).to(mean) for _ in range(2))
         codes = mean + (log_variance / 2).exp() * noise, drawn
         # One after the other: in one batch, batch norm would let the recovered code move the encoder.
         fakes = [self.generator(source, code=code) for code in codes]
-        return mean, log_variance, drawn, torch.cat(fakes)
+        return mean, log_variance, drawn, fakes
 
     def translator(self, *, back: bool = False) -> nn.Module:
         return self.generator
@@ -196,6 +219,11 @@ class Pix2Pix(Method):
                 codes = torch.from_numpy(code).to(batch.source).expand(len(batch.source), -1)
                 columns[f"sample {place}"] = self.translate(batch.source, code=codes)
         return columns | {"target": batch.target}
+
+
+def _sum(losses: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Losses of the same names added up."""
+    return {name: torch.stack([each[name] for each in losses]).sum() for name in losses[0]}
 
 
 def code_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

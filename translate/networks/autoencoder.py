@@ -49,6 +49,8 @@ class Autoencoder(nn.Module):
     """
 
     judges_by: ClassVar = "energy"
+    judged_channels: int | None = None
+    """How many channels, the last ones, count in the energy; None is all. What it is shown beside them guides it."""
 
     def __init__(
         self,
@@ -111,5 +113,7 @@ class Autoencoder(nn.Module):
             shrunk = len(self.decoder) - place
             features = layer(interpolate(features, [side >> shrunk for side in images.shape[2:]], mode="nearest"))
         error = images - self.output(features)
+        if self.judged_channels is not None:
+            error = error[:, -self.judged_channels :]
         energies = (error.abs() if self.distance == "l1" else error.square()).flatten(1).mean(1)
         return energies if self.domain_head is None else (energies, self.domain_head(code).mean((2, 3)))

@@ -306,7 +306,13 @@ def initialize(network: nn.Module, initialization: Initialization, gain: float) 
     )
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            draw(module.weight)  # type: ignore[no-untyped-call]
+            weight = module.weight.detach()
+            if isinstance(module, nn.ConvTranspose2d) and initialization == "orthogonal":
+                filters = weight.transpose(0, 1).contiguous()  # which are what is to be orthogonal
+                draw(filters)  # type: ignore[no-untyped-call]
+                weight.copy_(filters.transpose(0, 1))
+            else:
+                draw(module.weight)  # type: ignore[no-untyped-call]
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):

@@ -15,6 +15,11 @@ from torch.nn.functional import relu, softplus
 from translate.errors import UserError
 
 Loss = Callable[[Tensor], Tensor]
+BOUNDED_SLOPES = (
+    "a gradient penalty such as gradient_penalty=two_sided (not with batch norm), objective=wasserstein_clipped, or "
+    "discriminator.spectral_norm=true with discriminator.norm=none"
+)
+"""What keeps a critic's slopes small. Any norm but none divides out again what spectral normalisation scales."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from translate.objectives.adversarial import AdversarialObjective
+from translate.objectives.adversarial import BOUNDED_SLOPES, AdversarialObjective
 
 LINE = re.compile(r"(?P<paper>.+?): real (?P<real>.+), fake (?P<fake>.+), generator (?P<generator>.+)\.")
 """What the first line of an objective's docstring looks like."""
@@ -42,5 +42,5 @@ def needs(objective: AdversarialObjective) -> str:
     if objective.weight_clip is not None:
         return f"logits; weights are clipped to {objective.weight_clip}, so no discriminator.spectral_norm"
     if objective.needs_bounded_slopes:
-        return "logits of bounded slope: a gradient penalty (without batch norm), or discriminator.spectral_norm=true"
+        return f"logits of bounded slope: {BOUNDED_SLOPES}"
     return "logits"

@@ -37,7 +37,8 @@ def ebgan(*, margin: float = 1.0, pulling_away: float = 0.0) -> AdversarialObjec
 def began(*, diversity: float = 0.5, balance_rate: float = 0.001) -> AdversarialObjective:
     """Boundary equilibrium, Berthelot et al. 2017, section 3.3: real E, fake -k E, generator E.
 
-    k follows the balance between the two; see `Balance`.
+    k follows the balance between the two; see `Balance`. The energies of generated images are those that the
+    discriminator sees, which for CycleGAN come from its history.
 
     Args:
         diversity: gamma, the energy of generated images in parts of that of real ones, from 0 to 1: a lower one makes
@@ -87,7 +88,8 @@ class Balance(nn.Module):
 
 def pulling_away_term(codes: Float[Tensor, "batch features"]) -> Float[Tensor, ""]:
     """Mean squared cosine between the codes of different images. Zhao et al. 2017, equation 3 of section 2.4."""
-    directions = normalize(codes.float())
-    cosines = directions @ directions.T
-    count = len(codes)
-    return (cosines.square().sum() - count) / (count * (count - 1))
+    with torch.autocast(codes.device.type, enabled=False):
+        directions = normalize(codes if codes.dtype == torch.float64 else codes.float())
+        squares = (directions @ directions.T).square()
+        count = len(codes)
+        return (squares.sum() - squares.diagonal().sum()) / (count * (count - 1))

@@ -28,6 +28,7 @@ class GradientPenalty:
         points: where the gradient is taken.
         cost: from slopes (B,) to costs (B,).
         weight: its weight.
+        wanted_slope: the slope at which it costs least.
         every: steps between two applications, each of which then counts as many times (Karras et al. 2020, StyleGAN2,
             appendix B: lazy regularisation).
     """
@@ -36,12 +37,18 @@ class GradientPenalty:
     cost: Callable[[Tensor], Tensor]
     weight: float
     every: int = 1
+    wanted_slope: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.weight > 0:
             raise UserError(f"gradient_penalty.weight={self.weight} must be more than 0; gradient_penalty=none is off")
         if self.every < 1:
             raise UserError(f"gradient_penalty.every={self.every} must be at least 1")
+
+    @property
+    def bounds_slopes(self) -> bool:
+        """Whether slopes are kept small wherever images may lie, and not at some of them alone."""
+        return self.points is between
 
     def applies(self, step: int) -> bool:
         """Whether the discriminator pays it in the step after `step` steps."""
@@ -73,7 +80,7 @@ def two_sided(*, weight: float = 10.0, every: int = 1) -> GradientPenalty:
         weight: lambda (10 in the paper).
         every: steps between two applications.
     """
-    return GradientPenalty(between, lambda slopes: (slopes - 1).square(), weight, every)
+    return GradientPenalty(between, lambda slopes: (slopes - 1).square(), weight, every, wanted_slope=1.0)
 
 
 def one_sided(*, weight: float = 10.0, every: int = 1) -> GradientPenalty:
@@ -83,7 +90,7 @@ def one_sided(*, weight: float = 10.0, every: int = 1) -> GradientPenalty:
         weight: lambda.
         every: steps between two applications.
     """
-    return GradientPenalty(between, lambda slopes: relu(slopes - 1).square(), weight, every)
+    return GradientPenalty(between, lambda slopes: relu(slopes - 1).square(), weight, every, wanted_slope=1.0)
 
 
 def zero_centered(*, weight: float = 10.0, every: int = 1) -> GradientPenalty:
@@ -131,7 +138,7 @@ def dragan(*, weight: float = 10.0, perturbation: float = 0.5, every: int = 1) -
     def around(real: Tensor, fake: Tensor, draws: Tensor) -> Tensor:
         return real + draws * perturbation * real.std() * torch.rand_like(real)
 
-    return GradientPenalty(around, lambda slopes: (slopes - 1).square(), weight, every)
+    return GradientPenalty(around, lambda slopes: (slopes - 1).square(), weight, every, wanted_slope=1.0)
 
 
 def between(real: Tensor, fake: Tensor, draws: Tensor) -> Tensor:

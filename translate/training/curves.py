@@ -32,7 +32,8 @@ def draw_curves(folder: Path) -> None:
     for player, panel in zip(players, panels[0], strict=False):
         for name in (name for name in names if name.partition("_")[0] == player):
             points = [(row["step"], row["losses"][name]) for row in rows if name in row["losses"]]
-            panel.plot(*zip(*points, strict=True), label=name.partition("_")[2] or name, linewidth=1.2)
+            marker = "." if len(points) < 3 else None
+            panel.plot(*zip(*points, strict=True), label=name.partition("_")[2] or name, linewidth=1.2, marker=marker)
         panel.set(title=player, xlabel="step", ylabel="loss")
         panel.legend()
     best = best_measurement(folder)

@@ -306,6 +306,7 @@ SYMPTOMS = (
         "generator.upsample=resize, or more steps",
         after=0.5,
         lasts=0.1,
+        steps=500,
     ),
     Symptom(
         "memorised training images",

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from translate.training.symptoms import SYMPTOMS, History, Row, Seen, Symptom
 
-HIGHER = ("psnr", "ssim")
 AWAY = 0.1
 """Share of the run for which a symptom must be away before it can be called again."""
 Ending = Literal["finished", "stopped", "broke down"]
@@ -122,8 +121,12 @@ class Diagnosis:
             said = f"The run broke down at step {step:,}"
         elif ending == "stopped":
             said = f"Stopped at step {step:,} of {self.total_steps:,}"
+        elif present:
+            said = "The run went badly"
+        elif self._is_no_better():
+            said = "The run ended no better than it began"
         else:
-            said = "The run went badly" if present else "The run went well" if not past else "The run ended well"
+            said = "The run went well" if not past else "The run ended well"
         parts = [*self._progress()]
         if present:
             since = {each.symptom.name: each.since for each in self.called}
@@ -133,13 +136,18 @@ class Diagnosis:
         return f"{said}: {'; '.join(parts + ['no warning'] * (not self.called))}."
 
     def _progress(self) -> list[str]:
-        """What became of the first metric of the validation."""
+        """What became of the first metric of the validation: an error, which is to fall."""
         if len(self.measured) < 2:
             return []
-        name = next(iter(self.measured[0]["metrics"]))
-        values = [row["metrics"][name] for row in self.measured]
+        name, values = self._metric()
         first, last = values[0], values[-1]
-        better = max(values) if name in HIGHER else min(values)
-        best = self.measured[values.index(better)]["step"]
+        best = self.measured[values.index(min(values))]["step"]
         verb = "fell" if last < first else "rose"
         return [f"validation {name} {verb} from {first:.3g} to {last:.3g}, best at step {best:,}"]
+
+    def _is_no_better(self) -> bool:
+        return len(self.measured) > 1 and self._metric()[1][-1] >= self._metric()[1][0]
+
+    def _metric(self) -> tuple[str, list[float]]:
+        name = next(iter(self.measured[0]["metrics"]))
+        return name, [row["metrics"][name] for row in self.measured]
