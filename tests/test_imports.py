@@ -43,8 +43,9 @@ MAY_IMPORT = {
     "config": {"errors", "build", "training"},
     "cli": {
         *("errors", "build", "config", "signals", "model", "model_folder", "data", "training", "conversion"),
-        *("evaluation", "interop", "opening", "listing", "report", "sweeps"),
+        *("evaluation", "interop", "opening", "listing", "printing", "report", "sweeps"),
     },
+    "printing": {"errors", "config", "conversion", "data", "training"},
     "listing": {"build", "config", "model_folder", "objectives", "opening"},
     "__init__": {"conversion"},
     "__main__": {"cli"},

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from translate import cli
+from translate import printing
 from translate.conversion.report import Report
 from translate.conversion.translator import Translator
 from translate.data.image import ImageError, write_image
@@ -162,7 +162,7 @@ def test_without_a_terminal_a_line_tells_the_progress_from_time_to_time(
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
     report = Report(total=500, converted=100, skipped=20, failed=5, finished=125, seconds=10.0)
     for plain in (True, False):
-        with cli.conversion_progress(plain=plain) as progress:
+        with printing.conversion_progress(plain=plain) as progress:
             for second in (10, 29, 31, 40, 62):
                 now[0] = second + 1000 * (not plain)
                 progress(report)
