@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "evaluation": {
         *("errors", "files", "batch", "domains", "picture", "pixels", "build", "objectives", "data", "conversion"),
     },
-    "sweeps": {"errors", "files", "build", "config", "data", "training", "evaluation"},
+    "sweeps": {"errors", "files", "signals", "build", "config", "data", "training", "evaluation"},
     "config": {"errors", "build", "training"},
     "cli": {
         *("errors", "build", "config", "signals", "model", "model_folder", "data", "training", "conversion"),
