@@ -39,7 +39,7 @@ MAY_IMPORT = {
         *("errors", "files", "batch", "domains", "picture", "pixels", "build", "objectives", "data", "conversion"),
     },
     "report": {"errors", "files", "build", "config", "methods", "model_folder", "training"},
-    "sweeps": {"errors", "files", "build", "config", "data", "report", "training", "evaluation"},
+    "sweeps": {"errors", "files", "signals", "build", "config", "data", "report", "training", "evaluation"},
     "config": {"errors", "build", "training"},
     "cli": {
         *("errors", "build", "config", "signals", "model", "model_folder", "data", "training", "conversion"),

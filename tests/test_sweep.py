@@ -2,21 +2,25 @@
 
 import csv
 import json
+import shlex
 import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from translate.config import Composed, combine, compose_settings
 from translate.errors import DivergenceError, UserError
 from translate.model_folder import STATE
+from translate.signals import stop_on_signal
 from translate.sweeps.plan import name_run, plan, refusals
-from translate.sweeps.plot import draw_sweep, mean_curve
-from translate.sweeps.report import count_runs, is_near, number_with_spread
+from translate.sweeps.plot import draw_sweep, mark, mean_curve
+from translate.sweeps.report import count_runs, is_near, number_with_spread, print_sweep, tell_others, tell_unequal
 from translate.sweeps.run import make_runs
 from translate.sweeps.table import Row, read_table, summarize, varied_keys, write_table
+from translate.training.checkpoint import Progress
 from translate.training.run import Outcome
 from translate.training.run_folder import write_config
 
@@ -238,6 +242,80 @@ def test_the_table_is_read_as_it_was_written_without_runs_that_are_gone(tmp_path
         read_table(tmp_path)
 
 
+# --- on a terminal ---
+
+
+def printed(rows, width, tmp_path):
+    console = Console(width=width, record=True, file=(tmp_path / "terminal").open("w"))
+    print_sweep(console, tmp_path, rows)
+    console.file.close()
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_neither_names_nor_numbers_are_cut_however_narrow_the_terminal(width, tmp_path):
+    names = ("wasserstein_clipped", "relativistic_average_of_a_name_without_end_that_no_terminal_shows_in_a_line")
+    metrics = ("cycle_source", "cycle_target", "recognized_as_target", "frechet_distance")
+    rows = [
+        row(f"objective={name} generator.width={size} seed={seed}", **dict.fromkeys(metrics, 123.456 * seed + place))
+        for place, name in enumerate(names)
+        for size in (16, 128)
+        for seed in (1, 2)
+    ]
+    rows.append(row("objective=hinge generator.width=16 seed=1", "diverged at step 40: losses became NaN"))
+    lines = printed(rows, width, tmp_path).splitlines()
+    cells = [[cell.strip() for cell in line[1:-1].split("│")] for line in lines if line.startswith("│")]
+    text = "".join(cell[0].replace(" ", "") for cell in cells)
+    heads = [cell.strip() for line in lines if line.startswith("┃") for cell in line[1:-1].split("┃")]
+    tables = sum(line.startswith("┏") for line in lines)
+    for name in names:
+        for size in (16, 128):
+            assert text.count(f"{name}generator.width={size}") == tables > 1
+    assert [heads.count(name) for name in (*metrics, "runs", "minutes", "objective", "generator.width")] == [
+        *[1] * 6,
+        *[tables] * 2,
+    ]
+    numbers = [cell for line in cells for cell in line[1:] if "±" in cell]
+    for number in ("185.18 ± 87.30", "186.18 ± 87.30"):  # (123.456 + 246.912) / 2, and 123.456 / 2 ** 0.5
+        assert sum(found.removesuffix(" *") == number for found in numbers) == 2 * len(metrics)
+    assert "diverged" in " ".join(cell for line in cells for cell in line)
+    assert "…" not in "".join(lines)
+
+
+def test_what_fits_is_one_table(tmp_path):
+    rows = [row(f"objective={name} seed={seed}", l1=0.1 * seed) for name in ("hinge", "lsgan") for seed in (1, 2)]
+    text = printed(rows, 80, tmp_path)
+    assert text.count("┏") == 1
+    assert "│ hinge     │ 2    │ 0.1500 ± 0.0707 * │         │" in text
+
+
+def test_unequal_numbers_of_seeds_are_told():
+    counts = {"lsgan": 3, "hinge": 2, "fgan": 1}
+    rows = [row(f"objective={name} seed={seed}", l1=0.1) for name in counts for seed in range(counts[name])]
+    rows += [row("objective=fgan seed=1", "waiting"), row("objective=ebgan seed=1", "refused: no energies")]
+    (task,) = summarize(rows)
+    told = "hinge has 2 of 3 seeds, fgan has 1 of 3 seeds: the means and spreads are of unequal numbers."
+    assert tell_unequal(task) == told
+    assert tell_unequal(summarize(rows[:3])[0]) is None
+    marks = {mark(summary, task) for summary in task.summaries}
+    assert marks == {"lsgan", "hinge", "fgan  (1 of 2 waiting)", "ebgan  (refused)"}
+
+
+def test_what_another_command_left_is_named_with_the_words_that_make_it(tmp_path):
+    words = ["recipe=demo", "data.root=/my photos/a,b", "objective=choice(hinge)", "seed=1,2,3"]
+    _, planned = plan(combine([*words, f"output={tmp_path}"]), composed_as_demo)
+    rows = [Row(run.name, run.words) for run in planned]
+    rows[0].outcome, rows[1].outcome, rows[5].outcome = "finished", "stopped at step 4", "refused: never"
+    lines = tell_others(rows, {planned[3].name}, tmp_path, ["--evaluate", "test"])
+    assert lines[1] == f"  {planned[1].name} (stopped at step 4)"
+    commands = [shlex.split(line) for line in lines if line.startswith("    ")]
+    assert [command[:5] for command in commands] == [["translate", "train", "-m", "--evaluate", "test"]] * 2
+    made = [run.name for command in commands for run in plan(combine(command[5:]), composed_as_demo)[1]]
+    assert made == [planned[place].name for place in (1, 2, 4)]
+    assert plan(combine(commands[0][5:]), composed_as_demo)[0] == tmp_path
+    assert tell_others(rows, {run.name for run in planned}, tmp_path) == []
+
+
 # --- what becomes of each ---
 
 
@@ -268,7 +346,8 @@ def swept(tmp_path, monkeypatch):
     def make(trainer, *more, refused=None, **options):
         combinations = combine(["recipe=demo", "seed=1,2,3", f"output={tmp_path / 'sweep'}", *more])
         folder, planned = plan(combinations, composed_as_demo)
-        stopped = make_runs(folder, planned, refused or {}, make=trainer, say=lambda message: None, **options)
+        options = {"say": lambda message: None} | options
+        stopped = make_runs(folder, planned, refused or {}, make=trainer, **options)
         assert drawn  # whatever came of them
         return stopped, {found.name: found for found in read_table(folder)}
 
@@ -308,6 +387,60 @@ def test_a_signal_in_the_last_step_of_a_run_stops_the_sweep_too(swept, tmp_path)
     assert stopped is signal.SIGINT
     assert rows["seed=1"].outcome == "finished"
     assert trainer.made == ["seed=1"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_run_starts_ends_the_sweep_at_once(swept, number):
+    handler = signal.getsignal(number)
+    trainer = Trainer()
+
+    def make(run):
+        if run.name == "seed=2":
+            signal.raise_signal(number)
+        return trainer(run)
+
+    stopped, rows = swept(make)
+    assert stopped is number
+    assert trainer.made == ["seed=1"]
+    assert [rows[name].outcome for name in rows] == ["finished", "waiting", "waiting"]
+    assert signal.getsignal(number) is handler
+
+
+def test_a_signal_between_runs_ends_the_sweep(swept):
+    trainer = Trainer()
+    stopped, rows = swept(trainer, say=lambda line: line.endswith("seed=1: finished") and signal.raise_signal(15))
+    assert stopped is signal.SIGTERM
+    assert trainer.made == ["seed=1"]
+    assert rows["seed=1"].outcome == "finished"
+
+
+def test_a_signal_before_a_run_breaks_down_ends_the_sweep_after_it(swept):
+    def make(run):
+        Trainer()(run)
+        with stop_on_signal():
+            signal.raise_signal(signal.SIGTERM)
+            raise DivergenceError("NaN", step=3)
+
+    stopped, rows = swept(make)
+    assert stopped is signal.SIGTERM
+    assert [rows[name].outcome for name in rows] == ["diverged at step 3: NaN", "waiting", "waiting"]
+
+
+def test_a_second_signal_leaves_a_training_and_tells_what_it_saved(swept, monkeypatch):
+    monkeypatch.setattr("translate.sweeps.run.read_progress", lambda folder: Progress(2, 4, (4, None)))
+
+    def make(run):
+        Trainer()(run)
+        (Path(run.composed.settings.output) / "metrics.jsonl").touch()
+        with stop_on_signal():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("not left")
+
+    stopped, rows = swept(make)
+    assert stopped is signal.SIGTERM
+    assert [rows[name].outcome for name in rows] == ["stopped at step 2", "waiting", "waiting"]
+    assert rows["seed=1"].numbers["best_l1"] == 0.2
 
 
 def test_what_diverged_is_not_tried_again_unless_its_words_change(swept):
@@ -389,6 +522,18 @@ def test_a_run_of_a_sweep_ends_in_the_weights_of_the_same_run_alone(command, tin
     assert command("train", "-m", *words, "seed=1,2", f"output={folder}", "--evaluate", "test").code == 0
     assert (folder / "seed=1" / STATE).stat().st_mtime_ns == before
     assert {found.name: found for found in read_table(folder)} == rows
+
+
+@pytest.mark.parametrize(("where", "table"), [("run.train", True), ("plan.check_networks", False)])
+def test_a_sweep_that_a_signal_ends_says_so(command, tiny, monkeypatch, where, table):
+    def interrupt(*arguments, **options):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(f"translate.sweeps.{where}", interrupt)
+    swept = command("train", "-m", *tiny, "steps=1", "seed=1,2")
+    assert swept.code == 128 + signal.SIGTERM
+    assert swept.out.endswith("Stopped before the end. The same command continues.\n")
+    assert ("2 runs: 2 waiting." in swept.out) is table
 
 
 def test_the_option_goes_with_a_sweep_alone(command, tiny):

@@ -26,6 +26,8 @@ from translate.printing import (
 )
 
 if TYPE_CHECKING:
+    from signal import Signals
+
     from translate.config import Composed
     from translate.conversion.torch_engine import TorchEngine
     from translate.evaluation.measures import Options
@@ -114,12 +116,36 @@ def run_sweep(
     config_dir: Path | None,
     split: str | None,
 ) -> None:
-    """Train with every combination of the values in `words`, measure each on `split` if asked, and compare them."""
+    """Make a sweep, and say what is to be done after it; a signal at any time ends it."""
+    from translate.signals import leave_on_signal
+
+    stopped_by, has_failed = None, False
+    with leave_on_signal() as stop:
+        stopped_by, has_failed = make_sweep(compose, words, config_dir, split)
+    stopped_by = stopped_by or stop.signal
+    if stopped_by is not None:
+        print("Stopped before the end. The same command continues.")
+        raise typer.Exit(128 + stopped_by)
+    if has_failed:
+        print("The same command tries again what failed.")
+        raise typer.Exit(1)
+
+
+def make_sweep(
+    compose: "Callable[[list[str], Path | None], Composed]",
+    words: list[str],
+    config_dir: Path | None,
+    split: str | None,
+) -> "tuple[Signals | None, bool]":
+    """Train with every combination of the values in `words`, measure each on `split` if asked, and compare them.
+
+    Returns the signal that stopped it, if one did, and whether a run failed.
+    """
     from translate.config import combine, quoted
     from translate.errors import check_choice
     from translate.evaluation.pairs import MODEL
     from translate.sweeps.plan import Planned, plan, refusals
-    from translate.sweeps.report import how_many, print_sweep
+    from translate.sweeps.report import how_many, print_sweep, tell_others
     from translate.sweeps.run import make_runs
     from translate.sweeps.table import FAILED, read_table
 
@@ -152,12 +178,11 @@ def run_sweep(
     rows = read_table(folder)
     print_sweep(console, folder, rows, split)
     say(f"{how_many(rows)}.")
-    if stopped_by is not None:
-        say("Stopped before the end. The same command continues.")
-        raise typer.Exit(128 + stopped_by)
-    if any(row.outcome.startswith(FAILED) for row in rows):
-        say("The same command tries again what failed.")
-        raise typer.Exit(1)
+    names = {run.name for run in planned}
+    options = [*(["--evaluate", split] if split else []), *(["--config-dir", str(config_dir)] if config_dir else [])]
+    for line in tell_others(rows, names, folder, options):
+        say(line)
+    return stopped_by, any(row.outcome.startswith(FAILED) for row in rows if row.name in names)
 
 
 def run_training(composed: "Composed") -> None:

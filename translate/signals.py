@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to stop after its step instead of killing it."""
+"""Ctrl-C and SIGTERM ask a run to stop after its step, and end a sweep in good order, instead of killing them."""
 
 import signal
 from collections.abc import Iterator
@@ -16,9 +16,36 @@ class StopRequest:
         return self.signal is not None
 
 
+class Interrupted(KeyboardInterrupt):
+    """Raised by a signal within `leave_on_signal`."""
+
+
+_requests: list[StopRequest] = []
+"""Those that are told of a signal, the outermost first."""
+
+
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Collect SIGINT and SIGTERM; a second one acts as it always does."""
+    """Collect SIGINT and SIGTERM; a second one acts as it did before."""
+    with _listen(interrupts=False) as request:
+        yield request
+
+
+@contextmanager
+def leave_on_signal() -> Iterator[StopRequest]:
+    """Leave the body at once on SIGINT or SIGTERM; a second one acts as it did before.
+
+    One that a `stop_on_signal` within collects only notes itself here: the body goes on until it looks.
+    """
+    try:
+        with _listen(interrupts=True) as request:
+            yield request
+    except Interrupted:
+        pass
+
+
+@contextmanager
+def _listen(*, interrupts: bool) -> Iterator[StopRequest]:
     request = StopRequest()
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -27,15 +54,20 @@ def stop_on_signal() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
     def note(number: int, frame: FrameType | None) -> None:
-        request.signal = signal.Signals(number)
+        for asked in _requests:
+            asked.signal = signal.Signals(number)
         restore()
+        if interrupts:
+            raise Interrupted
 
-    for number in previous:
-        signal.signal(number, note)
+    _requests.append(request)
     try:
+        for number in previous:
+            signal.signal(number, note)
         yield request
     finally:
         restore()
+        _requests.remove(request)
 
 
 def ignore_signals() -> None:

@@ -1,6 +1,7 @@
 """A sweep as one PNG: what each run came to, and the way there."""
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,7 @@ def _draw_dots(panel: Any, task: Task, palette: Sequence[Any]) -> None:
         panel.plot(numbers, [place] * len(numbers), "o", color=color, markersize=6, alpha=0.8, markeredgewidth=0)
         if len(numbers) > 1:
             panel.plot([summary.mean(metric)] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1.5)
-        marks = ", ".join(dict.fromkeys(summary.failures))
-        labels.append(short(summary, task) + (f"  ({marks})" if marks else ""))
+        labels.append(mark(summary, task))
     panel.set_yticks(range(len(labels)), labels, fontsize=8)
     panel.set_ylim(len(labels) - 0.5, -0.5)
     split = task.summaries[0].split
@@ -85,6 +85,14 @@ def _draw_curves(panel: Any, folder: Path, task: Task, palette: Sequence[Any]) -
     panel.grid(alpha=0.3)
     handles, labels = panel.get_legend_handles_labels()
     panel.legend(handles[::-1], labels[::-1], fontsize=7)
+
+
+def mark(summary: Summary, task: Task) -> str:
+    """What makes a summary, and how those ended that are not finished: `hinge  (1 of 3 waiting)`."""
+    total = len(summary.rows)
+    counts = Counter(summary.failures)
+    ends = ", ".join(end if count == total else f"{count} of {total} {end}" for end, count in counts.items())
+    return short(summary, task) + (f"  ({ends})" if ends else "")
 
 
 def short(summary: Summary, task: Task) -> str:

@@ -1,23 +1,32 @@
 """A sweep on the terminal: which of the combinations to take."""
 
 import shlex
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from translate.config import quoted
 from translate.sweeps.plot import FILE as PLOT
 from translate.sweeps.plot import short, without
-from translate.sweeps.table import FILE, FINISHED, WAITING, Row, Summary, Task, summarize
+from translate.sweeps.table import FAILED, FILE, FINISHED, SEED, STOPPED, WAITING, Row, Summary, Task, summarize
 
 
 def print_sweep(console: Console, folder: Path, rows: Sequence[Row], split: str | None = None) -> None:
     """A table per task with mean and spread over the seeds, why runs failed, and how to use the best."""
     tasks = summarize(rows, split)
+    where = f"on the {split} split" if split else "on the validation images, of the best model where one is kept"
     for task in tasks:
-        console.print(make_table(task, split))
+        console.print(Text(f"{task.label}{': ' * bool(task.label)}{where}", style="italic"), soft_wrap=True)
+        for table in make_tables(task, console.width):
+            console.print(table)
+        unequal = tell_unequal(task)
+        if unequal:
+            console.print(Text(unequal), soft_wrap=True)
     reasons: dict[str, list[str]] = {}
     for row in rows:
         kind, _, why = row.outcome.partition(": ")
@@ -33,26 +42,73 @@ def print_sweep(console: Console, folder: Path, rows: Sequence[Row], split: str 
     console.print(Text(f"Every run: {folder / FILE}{plot}"), soft_wrap=True)
 
 
-def make_table(task: Task, split: str | None) -> Table:
-    """A row per combination of everything but the seed; the best of a column is marked with a star."""
-    where = f"on the {split} split" if split else "on the validation images, of the best model where one is kept"
-    table = Table(title=f"{task.label}{': ' * bool(task.label)}{where}", title_justify="left")
-    keys = list(dict.fromkeys(key for summary in task.summaries for key in summary.values if key not in task.values))
-    widest = max(len(short(summary, task)) for summary in task.summaries)
-    table.add_column("\n".join(keys), overflow="fold", min_width=min(widest, 24))
-    table.add_column("runs")
-    for name in (*task.metrics, "minutes"):
-        table.add_column(name, justify="right", no_wrap=True)
-    best = {name: task.best(name) for name in task.metrics}
-    for summary in task.summaries:
-        cells = [Text(number_with_spread(summary, name)) for name in task.metrics]
-        for name, cell in zip(task.metrics, cells, strict=True):
-            if best[name] is summary:
-                cell.append(" *")
-                cell.stylize("bold green")
-        minutes = "" if summary.minutes is None else f"{summary.minutes:.1f}"
-        table.add_row(Text(short(summary, task)), Text(count_runs(summary)), *cells, Text(minutes))
-    return table
+def make_tables(task: Task, width: int) -> list[Table]:
+    """A row per combination of everything but the seed; the best of a column is marked with a star.
+
+    Columns that `width` characters have no room for are in further tables with the same rows. Numbers are never cut;
+    names that are too long are folded.
+    """
+    keys = dict.fromkeys(key for summary in task.summaries for key in summary.values if key not in task.values)
+    names = Text("\n".join(keys)), [Text(short(summary, task)) for summary in task.summaries]
+    columns = [(Text("runs"), [Text(_wrap(count_runs(summary))) for summary in task.summaries])]
+    columns += [(Text(metric), _cells(task, metric)) for metric in task.metrics]
+    minutes = ["" if summary.minutes is None else f"{summary.minutes:.1f}" for summary in task.summaries]
+    columns.append((Text("minutes"), [Text(cell) for cell in minutes]))
+    widths = [max(_measure(cell)[1] for cell in (head, *cells)) for head, cells in columns]
+    word, whole = (max(_measure(cell)[i] for cell in (names[0], *names[1])) for i in (0, 1))
+    first = whole
+    if _total(first, *widths) > width:
+        first = max(1, min(whole, max(word, width // 3), width - _total(0, max(widths))))
+    groups: list[list[int]] = [[]]
+    for place in range(len(columns)):
+        if groups[-1] and _total(first, *(widths[other] for other in (*groups[-1], place))) > width:
+            groups.append([])
+        groups[-1].append(place)
+    tables = []
+    for group in groups:
+        table = Table()
+        table.add_column(names[0], overflow="fold", width=first)
+        for place in group:
+            is_number = place > 0
+            table.add_column(columns[place][0], justify="right" if is_number else "left", width=widths[place])
+        for row, name in enumerate(names[1]):
+            table.add_row(name, *(columns[place][1][row] for place in group))
+        tables.append(table)
+    return tables
+
+
+def _cells(task: Task, metric: str) -> list[Text]:
+    best = task.best(metric)
+    return [
+        Text(f"{number_with_spread(summary, metric)} *", style="bold green")
+        if summary is best
+        else Text(number_with_spread(summary, metric))
+        for summary in task.summaries
+    ]
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, 20, break_long_words=False)
+
+
+def _measure(text: Text) -> tuple[int, int]:
+    """Characters of its longest word and of its longest line."""
+    return max(map(cell_len, text.plain.split()), default=0), max(map(cell_len, text.plain.split("\n")))
+
+
+def _total(*widths: int) -> int:
+    """Characters of a table with columns of these: each has a space on both sides, and a line between and around."""
+    return sum(widths) + 3 * len(widths) + 1
+
+
+def tell_unequal(task: Task) -> str | None:
+    """Which means are of fewer seeds than others; None when all are of the same number."""
+    if not task.metrics:
+        return None
+    counts = {short(summary, task): len(summary.numbers(task.metrics[0])) for summary in task.summaries}
+    most = max(counts.values(), default=0)
+    fewer = [f"{name} has {count} of {most} seeds" for name, count in counts.items() if 0 < count < most]
+    return f"{', '.join(fewer)}: the means and spreads are of unequal numbers." if fewer else None
 
 
 def count_runs(summary: Summary) -> str:
@@ -106,3 +162,25 @@ def how_many(rows: Sequence[Row]) -> str:
         counts[kind] = counts.get(kind, 0) + 1
     order = sorted(counts, key=lambda kind: (kind != FINISHED, kind == WAITING))
     return f"{len(rows)} run{'s' * (len(rows) != 1)}: {', '.join(f'{counts[kind]} {kind}' for kind in order)}"
+
+
+def tell_others(rows: Sequence[Row], planned: Collection[str], folder: Path, options: Sequence[str] = ()) -> list[str]:
+    """What is there without an end that a command which plans the runs of these names does not make; lines that name it
+    and, with its `options`, the words that make it."""
+    output = f"output={quoted(str(folder)) if ',' in str(folder) else folder}"
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.name not in planned and row.outcome.startswith((WAITING, STOPPED, FAILED)):
+            words = [word for word in shlex.split(row.words) if not word.startswith(f"{SEED}=")]
+            found.setdefault(shlex.join(words), []).append(row)
+    lines = []
+    for alike in found.values():
+        seeds = ",".join(dict.fromkeys(row.values[SEED] for row in alike if SEED in row.values))
+        words = []
+        for key, value in (alike[0].values | ({SEED: seeds} if seeds else {})).items():
+            is_named = any(part.startswith(f"{key}=") for part in alike[0].name.split(","))
+            words.append(f"{key}=choice({value})" if is_named else f"{key}={value}")
+        command = "finetune" if "from" in alike[0].values else "train"
+        lines += [f"  {row.name} ({row.outcome.partition(':')[0]})" for row in alike]
+        lines.append(f"    {shlex.join(['translate', command, '-m', *options, *words, output])}")
+    return ["Not finished, and not made by this command:", *lines] if lines else []

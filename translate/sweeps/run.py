@@ -15,6 +15,7 @@ import torch
 from translate.data.source import Progress
 from translate.errors import DivergenceError, UserError
 from translate.report.write import refresh_report
+from translate.signals import Interrupted, leave_on_signal
 from translate.sweeps.plan import Planned
 from translate.sweeps.plot import draw_sweep
 from translate.sweeps.table import (
@@ -29,6 +30,7 @@ from translate.sweeps.table import (
     summarize,
     write_table,
 )
+from translate.training.checkpoint import read_progress
 from translate.training.devices import is_first_process
 from translate.training.log import METRICS
 from translate.training.run import Outcome, train
@@ -49,6 +51,8 @@ def make_runs(
     make: Callable[[Planned], Outcome] | None = None,
 ) -> Signals | None:
     """Make every run that is not finished, in the order given; returns the signal that stopped them, if one did.
+
+    A signal ends a training after its step, and all else at once. A second one acts as it did before.
 
     What is `refused`, by name, becomes a row with its reason. sweep.csv is written after every run, and sweep.png if it
     was not just drawn. Runs of another command that are in the folder keep their rows. `measure` gives metrics of a
@@ -73,25 +77,27 @@ def make_runs(
 
     write_table(folder, list(rows.values()))
     signal, drawn = None, time.monotonic()
-    for number, run in enumerate(planned, start=1):
-        row = rows[run.name]
-        head = f"Run {number} of {len(planned)}, {run.name}"
-        if row.outcome.startswith((REFUSED, DIVERGED)):
-            say(f"{head}: {row.outcome.partition(':')[0]}")
-            continue
-        say(f"{head}:")
-        signal = _make(row, run, make, folder / run.name)
-        if signal is None and split is not None and measure is not None and row.outcome == FINISHED:
-            _measure(row, run, split, measure, say)
-        say(f"{head}: {row.outcome}")
-        write_table(folder, list(rows.values()))
-        if signal is not None:
-            break
-        if time.monotonic() - drawn > DRAW_AFTER:
-            draw_sweep(folder, summarize(list(rows.values()), split))
-            drawn = time.monotonic()
+    with leave_on_signal() as stop:
+        for number, run in enumerate(planned, start=1):
+            row = rows[run.name]
+            head = f"Run {number} of {len(planned)}, {run.name}"
+            if row.outcome.startswith((REFUSED, DIVERGED)):
+                say(f"{head}: {row.outcome.partition(':')[0]}")
+                continue
+            say(f"{head}:")
+            signal = _make(row, run, make, folder / run.name) or stop.signal
+            if signal is None and split is not None and measure is not None and row.outcome == FINISHED:
+                _measure(row, run, split, measure, say)
+            say(f"{head}: {row.outcome}")
+            write_table(folder, list(rows.values()))
+            if signal is not None:
+                break
+            if time.monotonic() - drawn > DRAW_AFTER:
+                draw_sweep(folder, summarize(list(rows.values()), split))
+                drawn = time.monotonic()
+    write_table(folder, list(rows.values()))
     draw_sweep(folder, summarize(list(rows.values()), split))
-    return signal
+    return signal or stop.signal
 
 
 def _make(row: Row, run: Planned, make: Callable[[Planned], Outcome], folder: Path) -> Signals | None:
@@ -103,6 +109,13 @@ def _make(row: Row, run: Planned, make: Callable[[Planned], Outcome], folder: Pa
         row.outcome = f"{DIVERGED}{f' at step {error.step}' * (error.step is not None)}: {error}"
     except UserError as error:
         row.outcome = f"{FAILED}: {error}"
+    except Interrupted:
+        if _last_change(folder) != before and (progress := read_progress(folder)) is not None:
+            is_over = progress.step >= progress.total_steps
+            row.outcome = FINISHED if is_over else f"{STOPPED} at step {progress.step}"
+            row.numbers["step"] = progress.step
+            row.read_validation(folder)
+        raise
     else:
         signal = outcome.received
         row.outcome = FINISHED if outcome.stopped_by is None else f"{STOPPED} at step {outcome.steps}"
