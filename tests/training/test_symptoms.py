@@ -89,6 +89,8 @@ def test_colours_are_inverted_where_the_data_do_not_ask_for_it():
     assert seen(inverted, SIDES | signs) == {"correlation": -0.8}
     asked_for = SIDES | signs | {"forward_shift_of_source": 0.9}
     assert seen(inverted, asked_for) is None
+    of_other_channels = {name: value for name, value in (SIDES | signs).items() if "shift_of_source" not in name}
+    assert seen(inverted, of_other_channels) is None
     assert seen(inverted, SIDES | {"forward_brightness_agreement": 0.9, "forward_colour_agreement": 0.4}) is None
     assert seen(inverted, {"forward_brightness_agreement": -0.9, "forward_relatedness": 0.5}) == {"correlation": -0.9}
 

@@ -282,7 +282,15 @@ def test_every_method_is_measured(command, tiny_for, tmp_path: Path, method: str
 
 def test_pairs_that_are_trained_on_as_if_they_were_none_are_true_answers(command, tiny_for, pairs, tmp_path) -> None:
     words = [word for word in tiny_for("cyclegan") if not word.startswith("data")]
-    done = command("train", *words, "data=paired", f"data.root={pairs}", "data.workers=0", "steps=1")
+    done = command(
+        "train",
+        *words,
+        "data=paired",
+        f"data.root={pairs}",
+        "data.workers=0",
+        "steps=1",
+        "data.validation_fraction=0.4",
+    )
     assert done.code == 0, done.err
     (row,) = rows(tmp_path / "run")
     assert list(row["metrics"]) == [*PAIRED, *CYCLE, *KERNEL]

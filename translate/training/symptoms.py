@@ -149,7 +149,11 @@ def inverted(history: History) -> Seen | None:
     }
     if not history.of("relatedness"):
         shift, of_source, noise = (history.of(sign) for sign in ("shift", "shift_of_source", "shift_noise"))
-        found = {name: value for name, value in found.items() if of_source[name] < shift[name] + 2 * noise[name] + 0.05}
+        found = {
+            name: value
+            for name, value in found.items()
+            if name in of_source and of_source[name] < shift[name] + 2 * noise[name] + 0.05
+        }
     return _beyond(found, "correlation", lambda correlation: correlation < -0.3)
 
 
