@@ -88,7 +88,7 @@ def _cells(task: Task, metric: str) -> list[Text]:
 
 
 def _wrap(text: str) -> str:
-    return textwrap.fill(text, 20, break_long_words=False)
+    return textwrap.fill(text, 12, break_long_words=False)
 
 
 def _measure(text: Text) -> tuple[int, int]:
