@@ -12,7 +12,7 @@ from translate.evaluation.distances import (
     RandomFilters,
     frechet_distance,
     kernel_distance,
-    kernel_error,
+    kernel_distance_and_error,
     standardize,
 )
 
@@ -83,18 +83,36 @@ def test_both_are_what_torchmetrics_computes_on_the_same_features() -> None:
     assert kernel_distance(one, other) == pytest.approx(float(kernel.compute()[0]), abs=1e-4)
 
 
-def test_the_kernel_distance_has_no_bias_and_the_standard_error_that_it_says() -> None:
-    values, errors = [], []
-    for seed in range(40):
-        one, other = features(40, 6, 2 * seed), features(40, 6, 2 * seed + 1, shift=0.4)
-        values.append(kernel_distance(one, other))
-        if seed < 4:
-            errors.append(kernel_error(one, other))
-    far = kernel_distance(features(1500, 6, 1001), features(1500, 6, 1002, shift=0.4))
-    assert np.mean(values) == pytest.approx(far, abs=3 * np.std(values) / 40**0.5)
-    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.4)
-    nothing = [kernel_distance(features(10, 6, seed), features(10, 6, seed + 500)) for seed in range(60)]
-    assert np.mean(nothing) == pytest.approx(0, abs=3 * np.std(nothing) / 60**0.5)
+@pytest.mark.parametrize("count", [20, 64])
+@pytest.mark.parametrize("shift", [0.0, 0.2])
+def test_the_standard_error_is_the_deviation_of_repetitions(count: int, shift: float) -> None:
+    found = [
+        kernel_distance_and_error(features(count, 96, 2 * seed), features(count + 5, 96, 2 * seed + 1, shift=shift))
+        for seed in range(120)
+    ]
+    values, errors = zip(*found, strict=True)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.25)
+    assert values[0] == kernel_distance(features(count, 96, 0), features(count + 5, 96, 1, shift=shift))
+
+
+def test_the_kernel_distance_has_no_bias() -> None:
+    for shift in (0.0, 0.4):
+        values = [
+            kernel_distance(features(12, 6, seed), features(10, 6, seed + 500, shift=shift)) for seed in range(200)
+        ]
+        far = kernel_distance(features(1000, 6, 1001), features(1000, 6, 1002, shift=shift))
+        assert np.mean(values) == pytest.approx(far, abs=3 * np.std(values) / 200**0.5)
+
+
+def test_of_large_sets_a_thousand_images_are_compared_always_the_same() -> None:
+    one, other = features(1500, 2, 1), features(1001, 2, 2, shift=0.4)
+    value, error = kernel_distance_and_error(one, other)
+    assert (value, error) == kernel_distance_and_error(one, other)
+    chosen = [
+        part[torch.randperm(len(part), generator=torch.Generator().manual_seed(0))[:1000]] for part in (one, other)
+    ]
+    assert value == pytest.approx(kernel_distance(*chosen), rel=1e-9)
+    assert value != pytest.approx(kernel_distance(one[:1000], other[:1000]), rel=1e-9)
 
 
 # --- features ---

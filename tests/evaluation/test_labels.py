@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from translate.errors import UserError
-from translate.evaluation.labels import choose_palette, confusion_of, decode, label_scores, read_palette
+from translate.evaluation.labels import choose_palette, count_classes, decode, label_scores, read_palette
 from translate.pixels import Side
 
 COLOR = Side(3, "uint8", 0, 255, labels=True)
@@ -22,9 +22,9 @@ def image(rows: list[list[int]]) -> torch.Tensor:
 
 def test_scores_by_hand() -> None:
     true, given = image([[0, 0, 0], [0, 1, 1]]), image([[0, 0, 0], [1, 1, 0]])
-    confusion = confusion_of(given, true, PALETTE)
-    np.testing.assert_array_equal(confusion, [[[3, 1, 0], [1, 1, 0], [0, 0, 0]]])
-    scores = label_scores(confusion)
+    counts = count_classes(given, true, PALETTE)
+    np.testing.assert_array_equal(counts, [[[3, 1, 0], [4, 2, 0], [4, 2, 0]]])
+    scores = label_scores(counts)
     assert scores["pixel_accuracy"] == pytest.approx(4 / 6)
     assert scores["class_accuracy"] == pytest.approx((3 / 4 + 1 / 2) / 2)  # no pixel is blue
     assert scores["mean_iou"] == pytest.approx((3 / 5 + 1 / 3) / 2)
@@ -38,8 +38,8 @@ def test_scores_are_those_of_torchmetrics() -> None:
     palette = torch.rand(classes, 3, generator=generator)
     true, given = (torch.randint(0, classes, (3, 9, 9), generator=generator) for _ in range(2))
     given = torch.where(torch.rand(given.shape, generator=generator) < 0.5, true, given)
-    confusion = confusion_of(palette[given].permute(0, 3, 1, 2), palette[true].permute(0, 3, 1, 2), palette)
-    scores = label_scores(confusion.sum(0))
+    counts = count_classes(palette[given].permute(0, 3, 1, 2), palette[true].permute(0, 3, 1, 2), palette)
+    scores = label_scores(counts.sum(0))
     expected = {
         "pixel_accuracy": multiclass_accuracy(given, true, classes, average="micro"),
         "class_accuracy": multiclass_accuracy(given, true, classes, average="macro"),
@@ -52,6 +52,25 @@ def test_scores_are_those_of_torchmetrics() -> None:
 def test_pixels_are_of_the_nearest_colour() -> None:
     blurred = (image([[0, 1, 2]]) * 0.7 + 0.1).clamp(0, 1)
     assert decode(blurred, PALETTE).tolist() == [[[0, 1, 2]]]
+
+
+def test_neighbouring_classes_of_16_bits_are_told_apart() -> None:
+    palette = (torch.arange(20, dtype=torch.float64) + 32758).div(65535).float()[:, None].expand(-1, 3)
+    assert decode(palette.T.view(1, 3, 4, 5), palette).flatten().tolist() == list(range(20))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 6])
+def test_colours_are_counted_over_all_images(channels: int) -> None:
+    levels = torch.randint(0, 2, (4, channels, 5, 7), generator=torch.Generator().manual_seed(0)) * 65534 + 1
+    images = levels.float() / 65535
+    images[:, -1] = images[:, -1].mul(1 / 65535)  # two neighbours of 16 bits
+    colors, counts = torch.unique(images.transpose(0, 1).flatten(1).T, dim=0, return_counts=True)
+    palette = choose_palette(images, None)
+    assert palette is not None
+    assert sorted(palette.tolist()) == sorted(colors.tolist())
+    wanted = {tuple(color): int(count) for color, count in zip(colors.tolist(), counts, strict=True)}
+    found = [wanted[tuple(color)] for color in palette.tolist()]
+    assert found == sorted(wanted.values(), reverse=True)
 
 
 def test_the_palette_is_every_colour_with_the_commonest_first() -> None:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from translate.conversion.torch_engine import TorchEngine
 from translate.data.image import write_image
 from translate.errors import UserError
-from translate.evaluation.pairs import evaluate_pairs
+from translate.evaluation.bootstrap import draw_counts
+from translate.evaluation.pairs import PairEvaluation, evaluate_pairs
 from translate.methods.method import Method, Turn
 from translate.model import Model
 from translate.pixels import Side
@@ -213,3 +214,12 @@ def test_only_data_sets_of_the_toolkit_are_built() -> None:
     data = {"_target_": "translate.data.image.write_image"}
     with pytest.raises(UserError, match=r"data._target_='translate.data.image.write_image' is no data set"):
         evaluate_pairs(negative(), {"image_size": 8, "data": data})
+
+
+def test_label_scores_are_resampled_by_images() -> None:
+    # Of 4 pixels each, one image has all right and one has none: whichever are drawn, the share of the first is right.
+    counts = np.array([[[1, 3], [1, 3], [1, 3]], [[0, 0], [1, 3], [3, 1]]], float)
+    evaluation = PairEvaluation("test", ["a", "b"], [{}, {}], None, classes=counts)
+    drawn = draw_counts(2)
+    np.testing.assert_allclose(evaluation.resampled["pixel_accuracy"], drawn[:, 0] / 2)
+    assert evaluation.mean["pixel_accuracy"] == 0.5

@@ -13,7 +13,8 @@ SCALES = 3
 WINDOW = 5
 LEAST_SPREAD = 0.01
 """Of a feature, where 2 is the full contrast: about one level of 8 bits, so that blank images divide by no zero."""
-SUBSETS = 100
+MOST_IMAGES = 1000
+"""Of each set that the kernel distance compares, which takes time and memory by their square."""
 
 
 class RandomFilters(nn.Module):
@@ -69,30 +70,50 @@ def kernel_distance(one: Features, other: Features) -> float:
     """The squared maximum mean discrepancy under the kernel (x.y / features + 1)^3, unbiased (Binkowski et al. 2018,
     section 4; Gretton et al. 2012, lemma 6). On features of the Inception network it is KID.
 
-    About 0 for two samples of one distribution, however small; it may be negative.
+    About 0 for two samples of one distribution, however small; it may be negative. Of a set of more than 1000, it is of
+    1000 drawn at random, the same in every run.
     """
-    one, other = one.double(), other.double()
-    count = len(one), len(other)
-    own = [
-        (kernel.sum() - kernel.trace()) / (size * (size - 1))
-        for kernel, size in zip((_kernel(one, one), _kernel(other, other)), count, strict=True)
-    ]
-    return float(own[0] + own[1] - 2 * _kernel(one, other).mean())
+    return _discrepancy(*_kernels(one, other))
 
 
-def kernel_error(one: Features, other: Features) -> float:
-    """The standard error of `kernel_distance`: its standard deviation over 100 random halves of both sets.
+def kernel_distance_and_error(one: Features, other: Features) -> tuple[float, float]:
+    """`kernel_distance` and its standard error, of two sets of at least 4.
 
-    A mean over half of a finite set, drawn without replacement, varies as the mean over the whole set does over new
-    sets.
+    The variance of this U-statistic (Hoeffding 1948, section 5) has a part of each image alone, which is all of it
+    where the sets differ, and one of the pairs of images, all of it where they do not. Both are estimated without bias,
+    that of the pairs from centred kernels (Szekely and Rizzo 2014, section 3); a part below 0 is taken as 0.
     """
-    generator = torch.Generator().manual_seed(0)
+    kernels = _kernels(one, other)
+    own, cross = kernels[:2], kernels[2]
+    centred = cross - cross.mean(0) - cross.mean(1, keepdim=True) + cross.mean()
+    of_cross = centred.square().sum() / ((len(own[0]) - 1) * (len(own[1]) - 1))
+    variance = 4 * of_cross / cross.numel()
+    for kernel, across in zip(own, (cross, cross.T), strict=True):
+        count = len(kernel)
+        rows = kernel.sum(1) / (count - 2)
+        centred = kernel - rows - rows[:, None] + kernel.sum() / ((count - 1) * (count - 2))
+        of_pairs = (centred.square().sum() - centred.diagonal().square().sum()) / (count * (count - 3))
+        alone = (rows - across.mean(1)).var() - of_pairs / (count - 2) - of_cross / across.shape[1]
+        variance += 4 * alone.clamp_min(0) / count + 2 * of_pairs / (count * (count - 1))
+    return _discrepancy(*kernels), math.sqrt(variance)
 
-    def half(features: Features) -> Features:
-        return features[torch.randperm(len(features), generator=generator)[: len(features) // 2]]
 
-    values = [kernel_distance(half(one), half(other)) for _ in range(SUBSETS)]
-    return float(torch.tensor(values).std())
+def _discrepancy(one: Tensor, other: Tensor, cross: Tensor) -> float:
+    own = [kernel.sum() / (len(kernel) * (len(kernel) - 1)) for kernel in (one, other)]
+    return float(own[0] + own[1] - 2 * cross.mean())
+
+
+def _kernels(one: Features, other: Features) -> tuple[Tensor, Tensor, Tensor]:
+    """Of pairs in the one set, in the other, and across; 0 where both are the same image."""
+    one, other = (_at_most(MOST_IMAGES, features).double() for features in (one, other))
+    within = [_kernel(features, features).fill_diagonal_(0) for features in (one, other)]
+    return within[0], within[1], _kernel(one, other)
+
+
+def _at_most(count: int, features: Features) -> Features:
+    if len(features) <= count:
+        return features
+    return features[torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:count]]
 
 
 def _kernel(one: Features, other: Features) -> Tensor:
@@ -140,7 +161,8 @@ class Distances:
         if self.relative:
             made, wanted = standardize(made, wanted), standardize(wanted, wanted)
         frechet, kernel = self.names
-        found: dict[str, float] = {frechet: frechet_distance(made, wanted), kernel: kernel_distance(made, wanted)}
+        found: dict[str, float] = {frechet: frechet_distance(made, wanted)}
         if min(len(made), len(wanted)) < 4:
-            return found
-        return found | {f"{kernel}_error": kernel_error(made, wanted)}
+            return found | {kernel: kernel_distance(made, wanted)}
+        found[kernel], found[f"{kernel}_error"] = kernel_distance_and_error(made, wanted)
+        return found

@@ -14,6 +14,8 @@ from translate.pixels import Side
 MOST_COLORS = 256
 APART = 32 / 255
 """How far the colours of two classes lie apart at least, in one channel, where files blur them."""
+FINEST = 65536
+"""Levels of a channel that are told apart."""
 SAMPLED = 200
 """Label images whose colours are looked at."""
 
@@ -26,8 +28,8 @@ def choose_palette(
     With `wanted`, the so many commonest that lie at least 32 of 255 levels apart in a channel, for files whose
     compression has blurred the colours.
     """
-    pixels = torch.cat([image.flatten(1).T for image in images])
-    colors, counts = torch.unique(pixels, dim=0, return_counts=True)
+    found = [_merge(pixels, torch.ones(len(pixels))) for pixels in (image.flatten(1).T for image in images)]
+    colors, counts = _merge(torch.cat([colors for colors, _ in found]), torch.cat([counts for _, counts in found]))
     if wanted is None:
         order = counts.argsort(descending=True, stable=True)
         return colors[order] if len(colors) <= MOST_COLORS else None
@@ -37,6 +39,20 @@ def choose_palette(
         chosen.append(color)
         counts[(colors - color).abs().amax(1) <= APART] = 0
     return torch.stack(chosen)
+
+
+def _merge(
+    colors: Float[Tensor, "pixels channels"], counts: Float[Tensor, " pixels"]
+) -> tuple[Float[Tensor, "colors channels"], Float[Tensor, " colors"]]:
+    """Every colour once, with the sum of its counts. Numbers that hold a colour are sorted much faster than rows."""
+    keys, *levels = colors.double().mul(FINEST - 1).round().long().T
+    for place, level in enumerate(levels):
+        if place > 1:  # a fourth channel of 16 bits would overflow
+            keys = torch.unique(keys, return_inverse=True)[1]
+        keys = keys * FINEST + level
+    unique, places = torch.unique(keys, return_inverse=True)
+    member = torch.empty_like(unique).index_copy_(0, places, torch.arange(len(places)))
+    return colors[member], torch.zeros(len(unique), dtype=torch.float64).index_add_(0, places, counts.double())
 
 
 def read_palette(path: Path, side: Side) -> Float[Tensor, "classes channels"]:
@@ -65,32 +81,35 @@ def decode(
 ) -> Int[Tensor, "batch height width"]:
     """The class whose colour is nearest to each pixel."""
     pixels = images.permute(0, 2, 3, 1)
-    return torch.stack([torch.cdist(image.flatten(0, 1), palette).argmin(1).view(image.shape[:2]) for image in pixels])
+    return torch.stack([_distances(image.flatten(0, 1), palette).argmin(1).view(image.shape[:2]) for image in pixels])
 
 
-def confusion_of(
+def _distances(pixels: Float[Tensor, "pixels channels"], palette: Float[Tensor, "classes channels"]) -> Tensor:
+    """Exact: products of matrices, which are faster, confuse neighbours of 16 bits."""
+    return torch.cdist(pixels, palette, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def count_classes(
     outputs: Float[Tensor, "batch channels height width"],
     targets: Float[Tensor, "batch channels height width"],
     palette: Float[Tensor, "classes channels"],
 ) -> np.ndarray:
-    """How many pixels of each true class (rows) were given each class (columns), by image: (B, classes, classes)."""
+    """By image, how many pixels of each class are right, are truly of it, and were given it: (B, 3, classes)."""
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-    return np.stack(
-        [
-            multiclass_confusion_matrix(given, true, num_classes=len(palette)).numpy()
-            for given, true in zip(decode(outputs, palette), decode(targets, palette), strict=True)
-        ]
-    )
+    counts = []
+    for given, true in zip(decode(outputs, palette), decode(targets, palette), strict=True):
+        confusion = multiclass_confusion_matrix(given, true, num_classes=len(palette)).double()
+        counts.append(torch.stack([confusion.diagonal(), confusion.sum(1), confusion.sum(0)]).numpy())
+    return np.stack(counts)
 
 
-def label_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Of confusion matrices (..., classes, classes): `pixel_accuracy`, the share of pixels that are right;
+def label_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Of counts (..., 3, classes) as of `count_classes`: `pixel_accuracy`, the share of pixels that are right;
     `class_accuracy`, its mean over the true classes; `mean_iou`, intersection over union of the pixels that are and
     those that are said to be of a class, its mean over the classes that occur. (...,) each.
     """
-    right = np.diagonal(confusion, axis1=-2, axis2=-1).astype(float)
-    true, given = confusion.sum(-1), confusion.sum(-2)
+    right, true, given = np.moveaxis(counts, -2, 0)
     union = true + given - right
     return {
         "pixel_accuracy": right.sum(-1) / true.sum(-1),

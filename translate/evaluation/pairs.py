@@ -17,7 +17,7 @@ from translate.data.source import DataSource, Items, collate
 from translate.data.unpaired import UnpairedItems
 from translate.errors import UserError
 from translate.evaluation.bootstrap import Scored, draw_counts, resampled_means
-from translate.evaluation.labels import SAMPLED, choose_palette, confusion_of, label_scores, read_palette
+from translate.evaluation.labels import SAMPLED, choose_palette, count_classes, label_scores, read_palette
 from translate.evaluation.measures import Measures, Options, choose_measures
 from translate.evaluation.metrics import compare, mean_of, quantize, write_rows
 from translate.evaluation.split import Bar, no_bar, open_split
@@ -40,7 +40,7 @@ class PairEvaluation:
         has_answers: whether the images are pairs.
         sets: distances from the real images of the target side, of the model's images, of the input unchanged, and of
             as many other real images, of the training split.
-        confusion: confusion matrices of pairs whose target is a label map, (images, classes, classes), or None.
+        classes: of pairs whose target is a label map, the pixels of each class as of `count_classes`, or None.
         notes: what was not measured, and why.
         picture: an image by its place: what was translated and what became of it, by title, (C, H, W) in [0, 1].
     """
@@ -51,14 +51,14 @@ class PairEvaluation:
     identity: dict[str, float] | None
     has_answers: bool = True
     sets: dict[str, dict[str, float]] = field(default_factory=dict)
-    confusion: np.ndarray | None = None
+    classes: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     picture: Callable[[int], dict[str, Tensor]] | None = None
 
     @cached_property
     def mean(self) -> dict[str, float]:
         """The mean of every metric; label scores are of all pixels together."""
-        scores = {} if self.confusion is None else label_scores(self.confusion.sum(0))
+        scores = {} if self.classes is None else label_scores(self.classes.sum(0))
         return mean_of(self.rows) | {name: float(score) for name, score in scores.items()}
 
     @property
@@ -69,11 +69,10 @@ class PairEvaluation:
     @cached_property
     def resampled(self) -> dict[str, np.ndarray]:
         """`mean` in 1000 resamples of the images."""
-        if self.confusion is None:
+        if self.classes is None:
             return resampled_means(self.scored)
-        count, classes, _ = self.confusion.shape
-        drawn = draw_counts(count) @ self.confusion.reshape(count, -1)
-        return resampled_means(self.scored) | label_scores(drawn.reshape(-1, classes, classes))
+        drawn = np.tensordot(draw_counts(len(self.classes)).astype(float), self.classes, 1)
+        return resampled_means(self.scored) | label_scores(drawn)
 
     def write_csv(self, path: Path) -> None:
         """Write a line per image."""
@@ -102,7 +101,7 @@ def evaluate_pairs(
     palette = run.choose_palette()
     rows: list[dict[str, float]] = []
     identity: list[dict[str, float]] = []
-    confusions = []
+    classes = []
     side, lpips = run.sides[1], run.measures.lpips
     for source, target in run.batches():
         output = run.translate(source)
@@ -113,8 +112,8 @@ def evaluate_pairs(
         if source.shape == target.shape:
             identity += compare(source, target, side, lpips)
         if palette is not None:
-            confusions.append(confusion_of(quantize(output, side), quantize(target, side), palette))
-            for name, values in label_scores(confusions[-1]).items():
+            classes.append(count_classes(quantize(output, side), quantize(target, side), palette))
+            for name, values in label_scores(classes[-1]).items():
                 add_column(rows, name, values)
     names = [pair.name for pair in items.pairs]
     return PairEvaluation(
@@ -123,7 +122,7 @@ def evaluate_pairs(
         rows,
         mean_of(identity) if identity else None,
         sets=run.distances(),
-        confusion=np.concatenate(confusions) if confusions else None,
+        classes=np.concatenate(classes) if classes else None,
         notes=(*run.measures.notes, *run.notes),
         picture=lambda place: run.picture(place, "true answer"),
     )

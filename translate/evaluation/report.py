@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,19 @@ from translate.evaluation.split import Bar, choose_kind
 from translate.files import write_text
 
 Evaluation = PairEvaluation | DomainEvaluation
+UNSEEN = frozenset(
+    {
+        "augmentation",
+        "cache_gib",
+        "direction",
+        "partner",
+        "split_seed",
+        "test_fraction",
+        "validation_fraction",
+        "workers",
+    }
+)
+"""Settings of data that change no image measured, or only which: the names tell that."""
 SURE = 1.96
 """Standard errors on both sides of a value that hold 95 % of a normal distribution."""
 
@@ -30,7 +43,7 @@ SURE = 1.96
 @dataclass(frozen=True)
 class Report:
     """A model's evaluation and the files that tell of it; `steps` that the model was trained, `extremes` as of
-    `write_extremes`."""
+    `write_extremes`, `measured_on` as of `describe_images`."""
 
     checkpoint: str
     steps: int
@@ -39,6 +52,7 @@ class Report:
     summary: Path
     picture: Path | None
     extremes: Sequence[Mapping[str, Any]] = ()
+    measured_on: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: `metrics` by name with `value`, and `low` and `high` of their 95 % intervals."""
@@ -93,7 +107,20 @@ def evaluate_model(
         measure = evaluate_pairs if kind is Pair else evaluate_unpaired
         evaluation = measure(engine, settings, split, options=options, bar=bar)
     back = engine.is_reversed * ("_BtoA" if settings["data"].get("direction", "AtoB") == "AtoB" else "_AtoB")
-    return write_report(checkpoint, engine.model.steps, evaluation, folder, f"evaluation_{evaluation.split}{back}")
+    report = write_report(checkpoint, engine.model.steps, evaluation, folder, f"evaluation_{evaluation.split}{back}")
+    return replace(report, measured_on=describe_images(settings, evaluation.split, is_reversed=engine.is_reversed))
+
+
+def describe_images(settings: Mapping[str, Any], split: str, *, is_reversed: bool) -> dict[str, Any]:
+    """What images of one name have to share to be the same: data, split, size, and the direction they are translated
+    in."""
+    data = settings["data"]
+    told = {f"data.{name}": value for name, value in data.items() if name not in UNSEEN}
+    if "root" in data:
+        told["data.root"] = str(Path(str(data["root"])).expanduser().resolve())
+    is_forth = (data.get("direction", "AtoB") == "AtoB") != is_reversed
+    direction = "AtoB" if is_forth else "BtoA"
+    return told | {"split": split, "image_size": settings["image_size"], "direction": direction}
 
 
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
@@ -236,7 +263,9 @@ def print_comparison(reports: Sequence[Report]) -> None:
             table.add_row(name, f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}", verdict(name, low, high))
         Console().print(table)
     elif len(reports) == 2:
-        console.print("No difference image by image: the two were not measured on the same images.")
+        apart = told_apart(*reports)
+        why = f" ({', '.join(apart)} {'differs' if len(apart) == 1 else 'differ'})" if apart else ""
+        console.print(f"No difference image by image: the two were not measured on the same images{why}.")
     for note in dict.fromkeys(note for report in reports for note in report.evaluation.notes):
         console.print(f"Not measured: {note}.")
     for report in reports:
@@ -253,13 +282,21 @@ def paired_difference(reports: Sequence[Report]) -> dict[str, tuple[float, tuple
     if len(reports) != 2:
         return {}
     one, other = (report.evaluation for report in reports)
-    if [(row.name, row.group) for row in one.scored] != [(row.name, row.group) for row in other.scored]:
+    if told_apart(*reports) or [(row.name, row.group) for row in one.scored] != [
+        (row.name, row.group) for row in other.scored
+    ]:
         return {}
     return {
         name: (other.mean[name] - one.mean[name], interval(other.resampled[name] - values))
         for name, values in one.resampled.items()
         if name in other.resampled and name in one.mean and name in other.mean
     }
+
+
+def told_apart(one: Report, other: Report) -> list[str]:
+    """What differs between the images that two models were measured on, beside their names."""
+    names = dict.fromkeys([*one.measured_on, *other.measured_on])
+    return [name for name in names if one.measured_on.get(name) != other.measured_on.get(name)]
 
 
 def verdict(name: str, low: float, high: float) -> str:
