@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from translate.batch import Pair
 from translate.methods.method import Translation, Turn
 from translate.training.log import RunLog, read_metrics
+from translate.training.loop import move
 from translate.training.settings import Wandb
 from translate.training.signs import Watch, image_signs
 from translate.training.verdict import Diagnosis
@@ -172,6 +174,24 @@ def test_the_watch_reads_weights_judgements_and_the_latest_images():
     assert signs["forward_relatedness"] == pytest.approx(-1, abs=1e-3), "of the latest 64 images alone"
     assert signs["forward_change"] == 0.0
     assert set(watch.read()) == {"discriminator_real_right", "discriminator_fake_right"}
+
+
+def test_the_gradient_is_read_before_it_is_clipped_and_pulled():
+    network = nn.Linear(1, 1, bias=False)
+    network.weight.grad = torch.full((1, 1), 4.0)
+
+    class Pull:
+        def pull(self, player):
+            network.weight.grad += 100
+
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    job = SimpleNamespace(
+        restraint=Pull(), optimizers={"generator": optimizer}, settings=SimpleNamespace(gradient_clip=0.5)
+    )
+    watch, before = Watch(Game(), average=lambda losses: losses), network.weight.item()
+    move(job, Turn("generator", {}), watch)
+    assert watch.read()["generator_gradient"] == 4
+    assert before - network.weight.item() == pytest.approx(0.5, abs=1e-4)
 
 
 def test_signs_of_images_of_other_channels_leave_out_what_cannot_be_compared():
