@@ -59,6 +59,10 @@ def test_a_checkerboard_stands_out_of_noise_and_edges_do_not():
         grid[:, :, ::period] += 0.3
         grid[:, :, :, ::period] += 0.3
         assert checkerboard(grid).item() > 10
+    sign = 1 - 2 * (torch.arange(32) % 2)
+    slow = 1 - 2 * (torch.arange(32) // 2 % 2)
+    for down, right in ((sign, sign), (slow, slow), (sign, slow)):
+        assert checkerboard(0.2 * NOISE + 0.3 * down[:, None] * right).item() > 10, "(-1)^(x + y) and slower"
     assert checkerboard(NOISE[..., :8, :8]) == 1
     assert checkerboard(torch.zeros(2, 1, 16, 16)) == 1
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from translate.batch import Pair
 from translate.methods.method import Translation, Turn
 from translate.training.log import RunLog, read_metrics
+from translate.training.loop import move
 from translate.training.settings import Wandb
 from translate.training.signs import Watch, image_signs
 from translate.training.verdict import Diagnosis
@@ -69,13 +71,17 @@ def test_a_continued_run_gives_the_warnings_of_an_unbroken_one():
     assert continued.called == whole.called != []
 
 
-def measured(*values):
-    return [{"step": 250 * place, "is_best": False, "metrics": {"l1": value}} for place, value in enumerate(values, 1)]
+def measured(*values, metric="l1", best=None):
+    """Lines of validation.jsonl every 250 steps, of which those at the places `best` were the best so far."""
+    return [
+        {"step": 250 * place, "is_best": place in (best or ()), "metrics": {metric: value}}
+        for place, value in enumerate(values, 1)
+    ]
 
 
 def test_a_good_run_is_told_in_a_sentence():
     diagnosis, _ = follow(*[FINE] * 5)
-    diagnosis.measured += measured(0.21, 0.03, 0.034)
+    diagnosis.measured += measured(0.21, 0.03, 0.034, best=(1, 2))
     assert diagnosis.conclude(1000, "finished") == (
         "The run went well: validation l1 fell from 0.21 to 0.034, best at step 500; no warning."
     )
@@ -83,15 +89,52 @@ def test_a_good_run_is_told_in_a_sentence():
 
 def test_a_run_that_learned_nothing_is_not_said_to_have_gone_well():
     diagnosis, _ = follow(*[FINE] * 5)
-    diagnosis.measured += measured(0.21, 0.2, 0.25)
+    diagnosis.measured += measured(0.21, 0.2, 0.25, best=(1, 2))
     assert diagnosis.conclude(1000, "finished") == (
         "The run ended no better than it began: validation l1 rose from 0.21 to 0.25, best at step 500; no warning."
     )
 
 
+def test_nothing_is_said_to_be_well_without_evidence():
+    diagnosis, _ = follow(FINE)
+    assert diagnosis.conclude(1000, "finished") == "The run was too short to judge: no warning."
+    diagnosis.measured += measured(0.2, 0.1)
+    assert diagnosis.conclude(1000, "finished").startswith("The run was too short to judge: validation l1 fell")
+    diagnosis, _ = follow(*[FINE] * 5)
+    assert diagnosis.conclude(1000, "finished") == "Nothing was measured that tells how well the run went: no warning."
+    diagnosis.measured += measured(0.2)
+    assert diagnosis.conclude(1000, "finished") == "The run was too short to judge: no warning."
+
+
+def test_a_cycle_that_is_less_exact_is_not_a_worse_run():
+    diagnosis, _ = follow(*[FINE] * 5)
+    diagnosis.measured += [
+        {"step": step, "is_best": False, "metrics": {"cycle_source": cycle, "kernel_distance": distance}}
+        for step, cycle, distance in ((10, 0.03, math.nan), (20, 0.03, 40.0), (30, 0.05, 2.0), (40, 0.05, math.inf))
+    ]
+    told = "The run went well: validation kernel_distance fell from 40 to 2; no warning."
+    assert diagnosis.conclude(1000, "finished") == told
+    diagnosis, _ = follow(*[FINE] * 5)
+    diagnosis.measured += measured(0.3, 0.1, metric="reconstruction")
+    assert diagnosis.conclude(1000, "finished").startswith("Nothing was measured that tells")
+
+
+def test_the_metric_and_the_best_step_are_those_of_the_best_model():
+    diagnosis, _ = follow(*[FINE] * 5)
+    diagnosis.metric = "psnr"
+    diagnosis.measured += measured(20.0, 30.0, 25.0, metric="psnr", best=(1, 2))
+    assert diagnosis.conclude(1000, "finished") == (
+        "The run went well: validation psnr rose from 20 to 25, best at step 500; no warning."
+    )
+    diagnosis.metric = "cycle_source"
+    assert "validation psnr rose from 20 to 25, best by cycle_source at step 500" in diagnosis.conclude(1000, "stopped")
+
+
 def test_a_bad_run_names_what_was_wrong_at_its_end_and_before():
     diagnosis, _ = follow(*[FLAT] * 8, *[FINE] * 8)
-    assert diagnosis.conclude(1000, "finished") == "The run ended well: there was: flat images."
+    diagnosis.measured += measured(0.2, 0.1)
+    told = "The run ended well: validation l1 fell from 0.2 to 0.1; there was: flat images."
+    assert diagnosis.conclude(1000, "finished") == told
     diagnosis, _ = follow(*[FLAT] * 8)
     assert diagnosis.conclude(1000, "finished") == "The run went badly: at its end: flat images (since step 20)."
     assert diagnosis.conclude(160, "stopped").startswith("Stopped at step 160 of 1,000: at its end: flat images")
@@ -131,6 +174,24 @@ def test_the_watch_reads_weights_judgements_and_the_latest_images():
     assert signs["forward_relatedness"] == pytest.approx(-1, abs=1e-3), "of the latest 64 images alone"
     assert signs["forward_change"] == 0.0
     assert set(watch.read()) == {"discriminator_real_right", "discriminator_fake_right"}
+
+
+def test_the_gradient_is_read_before_it_is_clipped_and_pulled():
+    network = nn.Linear(1, 1, bias=False)
+    network.weight.grad = torch.full((1, 1), 4.0)
+
+    class Pull:
+        def pull(self, player):
+            network.weight.grad += 100
+
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    job = SimpleNamespace(
+        restraint=Pull(), optimizers={"generator": optimizer}, settings=SimpleNamespace(gradient_clip=0.5)
+    )
+    watch, before = Watch(Game(), average=lambda losses: losses), network.weight.item()
+    move(job, Turn("generator", {}), watch)
+    assert watch.read()["generator_gradient"] == 4
+    assert before - network.weight.item() == pytest.approx(0.5, abs=1e-4)
 
 
 def test_signs_of_images_of_other_channels_leave_out_what_cannot_be_compared():

@@ -12,7 +12,7 @@ from pathlib import Path
 from translate.errors import UserError
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER, write_rows
 from translate.training.log import VALIDATION, best_measurement, read_metrics
-from translate.training.validation import CYCLE, PAIRED, RECONSTRUCTION
+from translate.training.validation import PAIRED, TELL_NOTHING
 
 FILE = "sweep.csv"
 SEED = "seed"
@@ -23,8 +23,6 @@ APART = ("method", "recipe", "data")
 """Settings whose values make other tasks: what is measured there is not to be compared."""
 HIGHER = (*BETTER_WHEN_HIGHER, "recognized")
 """Metrics that are better when higher; of the others lower is better."""
-TELL_NOTHING = (*CYCLE, RECONSTRUCTION)
-"""Metrics that no best can be named by: a model that changes nothing is perfect there."""
 NOT_OF_THE_MODEL = ("real",)
 """What an evaluation tells of something else, as is all that begins with `input`."""
 

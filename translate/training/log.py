@@ -99,9 +99,10 @@ class RunLog:
         settings: Mapping[str, Any],
         is_first: bool,
         gives_verdict: bool,
+        metric: str | None = None,
     ) -> None:
         self.folder = folder
-        self.diagnosis = Diagnosis(total_steps) if is_first and gives_verdict else None
+        self.diagnosis = Diagnosis(total_steps, metric) if is_first and gives_verdict else None
         self.verdict: str | None = None
         self.is_first = is_first
         self.total_steps = total_steps

@@ -161,13 +161,13 @@ def fit(
 
 def move(job: Job, turn: Turn, watch: Watch | None) -> None:
     """Step a player, whose gradients are there."""
-    if job.restraint is not None:
-        job.restraint.pull(turn.player)
     optimizer = job.optimizers[turn.player]
-    if job.settings.gradient_clip is not None:
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, job.settings.gradient_clip)
-    with watch.stepping(turn, optimizer) if watch is not None else nullcontext():
+    with watch.stepping(turn, optimizer) if watch is not None else nullcontext():  # it reads the gradients as they are
+        if job.restraint is not None:
+            job.restraint.pull(turn.player)
+        if job.settings.gradient_clip is not None:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, job.settings.gradient_clip)
         optimizer.step()
     if turn.after is not None:
         turn.after()

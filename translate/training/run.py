@@ -205,6 +205,7 @@ def train(
             settings=tree,
             is_first=is_first,
             gives_verdict=settings.verdict,
+            metric=None if validation is None else validation.metric,
         ) as log,
         stop_on_signal() as stop,
         recorded(

@@ -49,7 +49,7 @@ class Watch:
 
     @contextmanager
     def stepping(self, turn: Turn, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-        """Wrap the optimiser's step of a turn.
+        """Wrap the optimiser's step of a turn, and what is done to its gradients before.
 
         The first one of a player since the last reading gives its `update`, how far weights moved in parts of their
         size, and the `gradient` of a player of generators: of matrices and kernels, but not the very largest.

@@ -292,7 +292,8 @@ SYMPTOMS = (
         "colours inverted",
         inverted,
         "outputs are correlated with what they should look like by {correlation:.2f}",
-        "method.identity_weight=0.5 or more where it is lower, another seed, or a lower optimizer.lr",
+        "method.identity_weight=0.5 or more where it is lower, another seed, or a lower optimizer.lr; nothing where "
+        "the task asks for it (film negatives, T1 to T2)",
         after=0.05,
     ),
     Symptom(

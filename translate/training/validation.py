@@ -22,6 +22,8 @@ CYCLE = ("cycle_source", "cycle_target")
 RECONSTRUCTION = "reconstruction"
 KERNEL = ("kernel_distance", "kernel_distance_back")
 """Of translations from the real images of the target side, and of those translated back from the source side's."""
+TELL_NOTHING = (*CYCLE, RECONSTRUCTION)
+"""Metrics that no best can be named by: a model that changes nothing is perfect there."""
 BATCH = 8
 CACHE_GIB = 0.25
 

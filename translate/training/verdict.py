@@ -1,10 +1,13 @@
 """The verdict on a run: warnings while it trains, and one sentence at its end."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from translate.evaluation.metrics import BETTER_WHEN_HIGHER
 from translate.training.symptoms import SYMPTOMS, History, Row, Seen, Symptom
+from translate.training.validation import KERNEL, PAIRED, TELL_NOTHING
 
 AWAY = 0.1
 """Share of the run for which a symptom must be away before it can be called again."""
@@ -65,9 +68,11 @@ class Diagnosis:
 
     Args:
         total_steps: steps the run is to do.
+        metric: of the validation, which tells the best model; None where nothing does.
     """
 
     total_steps: int
+    metric: str | None = None
     rows: list[Row] = field(default_factory=list)
     measured: list[Row] = field(default_factory=list)
     called: list[Finding] = field(default_factory=list)
@@ -114,7 +119,8 @@ class Diagnosis:
         return warnings
 
     def conclude(self, step: int, ending: Ending) -> str:
-        """How the run went, in a sentence."""
+        """How the run went, in a sentence; well only if a metric that tells became better, and at no symptom."""
+        metric, values = self._telling()
         present = [name for name, episode in self._episodes.items() if episode.is_called]
         past = [name for name in dict.fromkeys(each.symptom.name for each in self.called) if name not in present]
         if ending == "broke down":
@@ -123,11 +129,15 @@ class Diagnosis:
             said = f"Stopped at step {step:,} of {self.total_steps:,}"
         elif present:
             said = "The run went badly"
-        elif self._is_no_better():
+        elif len(self.rows) < 2 or len(self.measured) == 1:
+            said = "The run was too short to judge"
+        elif metric is None:
+            said = "Nothing was measured that tells how well the run went"
+        elif _gain(metric, values) <= 0:
             said = "The run ended no better than it began"
         else:
             said = "The run went well" if not past else "The run ended well"
-        parts = [*self._progress()]
+        parts = self._progress(metric, values)
         if present:
             since = {each.symptom.name: each.since for each in self.called}
             parts.append("at its end: " + ", ".join(f"{name} (since step {since[name]:,})" for name in present))
@@ -135,19 +145,31 @@ class Diagnosis:
             parts.append(f"{'earlier' if present else 'there was'}: {', '.join(past)}")
         return f"{said}: {'; '.join(parts + ['no warning'] * (not self.called))}."
 
-    def _progress(self) -> list[str]:
-        """What became of the first metric of the validation: an error, which is to fall."""
-        if len(self.measured) < 2:
-            return []
-        name, values = self._metric()
-        first, last = values[0], values[-1]
-        best = self.measured[values.index(min(values))]["step"]
-        verb = "fell" if last < first else "rose"
-        return [f"validation {name} {verb} from {first:.3g} to {last:.3g}, best at step {best:,}"]
+    def _telling(self) -> tuple[str | None, dict[int, float]]:
+        """The metric that tells most, and its finite values by step; None where none was measured twice."""
+        for name in dict.fromkeys((self.metric, PAIRED[0], KERNEL[0], *PAIRED, *KERNEL)):
+            if name is not None and name not in TELL_NOTHING:
+                values = {row["step"]: row["metrics"].get(name, math.nan) for row in self.measured}
+                values = {step: value for step, value in values.items() if math.isfinite(value)}
+                if len(values) > 1:
+                    return name, values
+        return None, {}
 
-    def _is_no_better(self) -> bool:
-        return len(self.measured) > 1 and self._metric()[1][-1] >= self._metric()[1][0]
+    def _progress(self, metric: str | None, values: dict[int, float]) -> list[str]:
+        """What became of a metric, and which step the best model is of."""
+        parts = []
+        if metric is not None:
+            first, *_, last = values.values()
+            verb = "fell" if last < first else "rose" if last > first else "went"
+            parts.append(f"validation {metric} {verb} from {first:.3g} to {last:.3g}")
+        best = next((row["step"] for row in reversed(self.measured) if row["is_best"]), None)
+        if best is not None:
+            by = "" if self.metric in (None, metric) else f" by {self.metric}"
+            parts.append(f"best{by} at step {best:,}")
+        return [", ".join(parts)] * bool(parts)
 
-    def _metric(self) -> tuple[str, list[float]]:
-        name = next(iter(self.measured[0]["metrics"]))
-        return name, [row["metrics"][name] for row in self.measured]
+
+def _gain(metric: str, values: dict[int, float]) -> float:
+    """How much better the last value is than the first."""
+    first, *_, last = values.values()
+    return last - first if metric in BETTER_WHEN_HIGHER else first - last
