@@ -80,7 +80,8 @@ def checkerboard(images: Images) -> Float[Tensor, ""]:
             torch.stack([energy[y + sign * down, x + sign * right] for down, right in steps for sign in (-1, 1)]).mean()
             for (y, x), steps in places.items()
         ]
-        return (grid + floor) / (torch.stack(beside).mean() + floor)
+        times_beside: Tensor = (grid + floor) / (torch.stack(beside).mean() + floor)
+        return times_beside
 
     return torch.maximum(times(AXES), times(DIAGONALS))
 
