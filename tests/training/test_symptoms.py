@@ -65,6 +65,22 @@ def test_a_gradient_has_vanished_beside_its_own_beginning():
     assert seen(gradient_vanished, *begun, {"generator_gradient": 1.0}) is None
 
 
+def test_lines_without_a_turn_of_the_generator_are_passed_over():
+    gone = {"generator_gradient": 0.01}
+    begun = [{"generator_gradient": value} for value in (40.0, 50.0, 60.0)]
+    assert seen(gradient_vanished, {}, {}, {}, *begun, {}, gone) == {"part": 0.0002}
+    assert seen(gradient_vanished, {}, {}, {}, *begun[:2], gone) is None, "of three readings there is no fourth"
+    step = {"generator_update": 0.3}
+    assert seen(steps_too_large, step, {}, step) == {"update": 0.3}
+    signs = {"discriminator_real_right": 1.0, "discriminator_fake_right": 1.0}
+    played = {"generator_l1": 30.0}
+    assert seen(discriminator_won, signs, signs, losses=[{}, played]) is None
+    assert seen(discriminator_won, signs, signs, signs, losses=[played, {}, {}]) is None
+    assert seen(discriminator_won, signs, signs, signs, losses=[played, {}, played])["before"] == 30
+    grid = {"forward_checkerboard": 8.0}
+    assert seen(checkered, {}, {}, {}, {}, grid) is None
+
+
 def test_flat_outputs_are_not_also_called_a_collapse():
     assert seen(flat, {"forward_contrast": 0.03}) == {"contrast": 0.03}
     assert seen(flat, {"forward_contrast": 0.3}) is None

@@ -2,6 +2,8 @@
 
 import json
 import math
+import random
+import time
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -65,10 +67,61 @@ def test_a_continued_run_gives_the_warnings_of_an_unbroken_one():
     first, _ = follow(*signs[:6])
     assert first.called == []
     continued = Diagnosis(1000)
-    continued.go_on(json.loads(json.dumps(first.rows)), [])
+    continued.go_on(json.loads(json.dumps(first.rows)), [], [])
     for row in whole.rows[6:]:
         continued.take(row)
     assert continued.called == whole.called != []
+
+
+def noisy(chance, lines, seed=0):
+    """Signs that are flat in that share of lines."""
+    chances = random.Random(seed)
+    return [FLAT if chances.random() < chance else FINE for _ in range(lines)]
+
+
+def test_a_symptom_of_a_long_run_lasts_though_some_lines_do_not_show_it():
+    # 80,000 steps, a line every 50: a twentieth of the run is 80 lines.
+    for seed in range(2):
+        _, called = follow(*[FINE] * 400, *noisy(0.92, 600, seed), total_steps=80_000, every=50)
+        [(step, _, since)] = called
+        assert 20_000 < since < 22_000
+        assert since + 4_000 <= step < 27_000
+        assert follow(*[FINE] * 400, *noisy(0.5, 600, seed), total_steps=80_000, every=50)[1] == []
+        assert follow(*[FINE] * 400, *noisy(0.1, 1200, seed), total_steps=80_000, every=50)[1] == []
+
+
+def test_lines_without_the_sign_count_neither_way():
+    lines = [sign for _ in range(10) for sign in (FLAT, {}, {})]
+    assert [warning[1:] for warning in follow(*[FINE] * 4, *lines)[1]] == [("flat images", 100)]
+
+
+def test_it_is_over_at_the_end_though_a_line_shows_it_now_and_then():
+    diagnosis, called = follow(*noisy(1.0, 600), *noisy(0.08, 1000), total_steps=80_000, every=50)
+    assert len(called) == 1
+    assert "there was: flat images" in diagnosis.conclude(80_000, "finished")
+
+
+def test_more_steps_do_not_change_what_was_called():
+    first, called = follow(*[FINE] * 4, *[FLAT] * 6, total_steps=200)
+    assert called == [(120, "flat images", 100)]
+    longer = Diagnosis(10_000)
+    longer.go_on(first.rows, [], [warning.line for warning in first.called])
+    for place in range(11, 60):
+        assert longer.take(line(20 * place, FLAT)) == []
+    assert longer.called == first.called
+    assert "flat images (since step 100)" in longer.conclude(1180, "stopped")
+
+
+def test_a_long_run_is_taken_in_in_time_that_grows_with_its_lines():
+    began, diagnosis = time.process_time(), Diagnosis(20_000)
+    signs = FINE | {"forward_l1": 0.1, "forward_checkerboard": 2.0, "generator_gradient": 1.0, "generator_update": 0.01}
+    signs |= {"discriminator_real_right": 1.0, "discriminator_fake_right": 1.0}
+    for step in range(1, 20_001):
+        if step % 50 == 0:
+            diagnosis.measured += measured(0.1)
+        losses = {"generator_l1": 20_000 / step, "discriminator_real": 0.1}
+        diagnosis.take(line(step, signs, losses=losses, data_wait=0.6, images=step, images_per_second=1000.0))
+    assert time.process_time() - began < 2
 
 
 def measured(*values, metric="l1", best=None):

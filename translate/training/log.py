@@ -114,7 +114,7 @@ class RunLog:
             for name in (METRICS, VALIDATION, WARNINGS):
                 _truncate(folder / name, step)
             if self.diagnosis is not None:
-                self.diagnosis.go_on(read_metrics(folder / METRICS), read_metrics(folder / VALIDATION))
+                self.diagnosis.go_on(*(read_metrics(folder / name) for name in (METRICS, VALIDATION, WARNINGS)))
             self.tracker = _start_wandb(folder, wandb, settings)
         if is_first and self.console.is_terminal:
             self.progress = Progress(

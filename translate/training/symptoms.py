@@ -1,8 +1,9 @@
 """What a sick run shows: each symptom is a function of what has been logged, giving the numbers it saw, or None."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -10,19 +11,26 @@ Row = Mapping[str, Any]
 Seen = dict[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass
 class History:
-    """What a run has logged so far.
+    """What a run has logged so far; every line is looked at once, however many there are.
 
     Attributes:
-        rows: the lines of metrics.jsonl, with their `signs`; at least one.
-        measured: the lines of validation.jsonl.
+        rows: the lines of metrics.jsonl, with their `signs`; at least one. It may grow.
+        measured: the lines of validation.jsonl. It may grow.
         total_steps: steps the run is to do.
     """
 
     rows: Sequence[Row]
     measured: Sequence[Row]
     total_steps: int
+    _taken: int = 0
+    _waited: float = 0.0
+    _begun: dict[str, list[float]] = field(default_factory=dict)
+    _latest: dict[str, list[float]] = field(default_factory=dict)
+    _rows_with: dict[str, list[Row]] = field(default_factory=lambda: {"losses": [], "checkerboard": []})
+    _errors: list[float] = field(default_factory=list)
+    _measured_taken: int = 0
 
     @property
     def signs(self) -> Mapping[str, float]:
@@ -35,14 +43,79 @@ class History:
         """The share of the run that is done."""
         return float(self.rows[-1]["step"] / self.total_steps)
 
-    def earlier(self, share: float) -> Row | None:
-        """The line from before so large a share of the run, or more; None where there is none yet."""
-        step = self.rows[-1]["step"] - share * self.total_steps
-        return next((row for row in reversed(self.rows) if row["step"] <= step), None)
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for images."""
+        self._take_in()
+        return self._waited
+
+    def begun(self, sign: str) -> list[float]:
+        """The first readings of a sign by its full name, 4 at most."""
+        self._take_in()
+        return self._begun.get(sign, [])
+
+    def latest(self, sign: str) -> list[float]:
+        """The last readings of a sign by its full name, 2 at most."""
+        self._take_in()
+        return self._latest.get(sign, [])
+
+    def earlier(self, share: float, what: str) -> Row | None:
+        """The line from before so large a share of the run, or more; None where there is none yet.
+
+        Only lines count that have what is asked for: `losses` of generators, or a `checkerboard`.
+        """
+        self._take_in()
+        rows = self._rows_with[what]
+        place = bisect_right(rows, self.rows[-1]["step"] - share * self.total_steps, key=lambda row: row["step"])
+        return rows[place - 1] if place else None
+
+    def errors(self) -> list[float]:
+        """The finite L1 of every measurement."""
+        for row in self.measured[self._measured_taken :]:
+            error = row["metrics"].get("l1", math.nan)
+            self._errors += [error] * math.isfinite(error)
+        self._measured_taken = len(self.measured)
+        return self._errors
 
     def of(self, sign: str) -> dict[str, float]:
         """The latest values of a sign, by what comes before its name: a player or a direction."""
-        return {name.removesuffix(f"_{sign}"): value for name, value in self.signs.items() if name.endswith(f"_{sign}")}
+        ending = f"_{sign}"
+        return {name[: -len(ending)]: value for name, value in self.signs.items() if name.endswith(ending)}
+
+    def _take_in(self) -> None:
+        for place in range(self._taken, len(self.rows)):
+            row = self.rows[place]
+            for name, value in row.get("signs", {}).items():
+                if name.endswith("_gradient") and len(begun := self._begun.setdefault(name, [])) < 4:
+                    begun.append(value)
+                elif name.endswith("_update"):
+                    self._latest[name] = [*self._latest.get(name, [])[-1:], value]
+            for what, has in (("losses", _has_generator_losses(row)), ("checkerboard", _has_checkerboard(row))):
+                self._rows_with[what] += [row] * has
+            if row["data_wait"]:
+                images = row["images"] - (self.rows[place - 1]["images"] if place else 0)
+                self._waited += row["data_wait"] * images / row["images_per_second"]
+        self._taken = len(self.rows)
+
+
+def _has(sign: str) -> Callable[[Row], bool]:
+    """Whether a line has a sign, of whichever player or direction."""
+    ending = f"_{sign}"
+
+    def has(row: Row) -> bool:
+        for name in row.get("signs", ()):  # noqa: SIM110 - several times as fast as `any`
+            if name.endswith(ending):
+                return True
+        return False
+
+    return has
+
+
+_has_checkerboard = _has("checkerboard")
+
+
+def _has_generator_losses(row: Row) -> bool:
+    return any(not name.startswith("discriminator") for name in row["losses"])
 
 
 @dataclass(frozen=True)
@@ -55,8 +128,10 @@ class Symptom:
         text: what is said of them.
         advice: what usually helps.
         after: share of the run before which it is nothing to worry about.
-        lasts: share of the run for which it must be seen without a break, in two lines at least; 0 is at once.
+        lasts: share of the run for which it must be seen, in 80 % of the lines that can show it and in two at
+            least; 0 is at once.
         steps: steps before which networks have not learned anything that could go wrong so.
+        can_show: whether a line can show it: there is no sign of a generator where it had no turn.
     """
 
     name: str
@@ -66,6 +141,7 @@ class Symptom:
     after: float = 0.0
     lasts: float = 0.05
     steps: int = 20
+    can_show: Callable[[Row], bool] = lambda row: True
 
 
 def steps_too_large(history: History) -> Seen | None:
@@ -74,14 +150,8 @@ def steps_too_large(history: History) -> Seen | None:
     Adam's first step changes fresh weights by 1 % at a learning rate of 0.0002 (their deviation is 0.02), and later
     ones by less; 0.1 % is usual.
     """
-    if len(history.rows) < 2:
-        return None
-    before = history.rows[-2].get("signs", {})
-    means = {
-        player: math.sqrt(value * before[f"{player}_update"])
-        for player, value in history.of("update").items()
-        if f"{player}_update" in before
-    }
+    readings = {player: history.latest(f"{player}_update") for player in history.of("update")}
+    means = {player: math.sqrt(values[0] * values[1]) for player, values in readings.items() if len(values) > 1}
     return _beyond(means, "update", lambda mean: mean > 0.05)
 
 
@@ -93,8 +163,8 @@ def discriminator_won(history: History) -> Seen | None:
     """
     right, fake = history.of("real_right"), history.of("fake_right")
     worst = {name: min(right[name], fake[name]) for name in right}
-    earlier = history.earlier(0.1)
-    if earlier is None:
+    earlier = history.earlier(0.1, "losses")
+    if earlier is None or not _has_generator_losses(history.rows[-1]):
         return None
     before, now = _generator_losses(earlier), _generator_losses(history.rows[-1])
     if now < 0.85 * before:
@@ -103,14 +173,11 @@ def discriminator_won(history: History) -> Seen | None:
 
 
 def gradient_vanished(history: History) -> Seen | None:
-    """A generator's gradient below a thousandth of what it was at the beginning (the median of three readings)."""
-    if len(history.rows) < 4:
-        return None
-    begun = {
-        player: median(row.get("signs", {}).get(f"{player}_gradient", math.nan) for row in history.rows[:3])
-        for player in history.of("gradient")
-    }
-    parts = {player: value / begun[player] for player, value in history.of("gradient").items() if begun[player]}
+    """A generator's gradient below a thousandth of what it was at the beginning (the median of its first three)."""
+    readings = {player: history.begun(f"{player}_gradient") for player in history.of("gradient")}
+    begun = {player: median(values[:3]) for player, values in readings.items() if len(values) > 3}
+    now = history.of("gradient")
+    parts = {player: now[player] / value for player, value in begun.items() if value}
     return _beyond(parts, "part", lambda part: part < 0.001)
 
 
@@ -175,7 +242,7 @@ def checkered(history: History) -> Seen | None:
     It is compared with neighbouring frequencies, and with a fifth of the run before: every upsampling network begins
     with a grid and most unlearn it.
     """
-    earlier = history.earlier(0.2)
+    earlier = history.earlier(0.2, "checkerboard")
     if earlier is None:
         return None
     before = earlier.get("signs", {})
@@ -189,13 +256,13 @@ def checkered(history: History) -> Seen | None:
 
 def memorised(history: History) -> Seen | None:
     """Validation L1 10 % worse than it was three measurements ago or before, and twice that of training images."""
-    values = [row["metrics"]["l1"] for row in history.measured if "l1" in row["metrics"]]
     train = history.signs.get("forward_l1")
-    if train is None or len(values) < 4 or not math.isfinite(values[-1]):
+    values = history.errors() if train is not None else []
+    if train is None or len(values) < 4 or values[-1] <= 2 * train:
         return None
     best = min(values)
     is_worse = min(values[-3:]) > 1.1 * best
-    return {"best": best, "now": values[-1], "train": train} if is_worse and values[-1] > 2 * train else None
+    return {"best": best, "now": values[-1], "train": train} if is_worse else None
 
 
 def unrelated_answers(history: History) -> Seen | None:
@@ -226,11 +293,7 @@ def starved(history: History) -> Seen | None:
     share = history.rows[-1]["data_wait"]
     if share <= 0.5:
         return None
-    waited, images = 0.0, 0
-    for row in history.rows:
-        waited += row["data_wait"] * (row["images"] - images) / row["images_per_second"]
-        images = row["images"]
-    return {"share": share, "waited": round(waited)} if waited > 30 else None
+    return {"share": share, "waited": round(history.waited)} if history.waited > 30 else None
 
 
 def _generator_losses(row: Row) -> float:
@@ -259,12 +322,14 @@ SYMPTOMS = (
         "a tenth of the run before, {now:.4g} now)",
         "fewer steps of the discriminator (method.n_critic=1), discriminator.spectral_norm=true, gradient_penalty=r1, "
         "stabilizers.label_smoothing=0.1, or with few images discriminator_augmentation=diffaugment",
+        can_show=_has_generator_losses,
     ),
     Symptom(
         "the generator's gradient has vanished",
         gradient_vanished,
         "it is {part:.2%} of what it was at the beginning",
         "objective=lsgan or objective=nonsaturating, a smaller discriminator.width, a lower optimizer.lr",
+        can_show=_has("gradient"),
     ),
     Symptom(
         "flat images",
@@ -272,6 +337,7 @@ SYMPTOMS = (
         "outputs have {contrast:.1%} of the contrast of real images",
         "a lower optimizer.lr, generator.norm=instance, and images that are not flat themselves: translate check",
         after=0.1,
+        can_show=_has("contrast"),
     ),
     Symptom(
         "mode collapse",
@@ -279,6 +345,7 @@ SYMPTOMS = (
         "outputs differ from one another by {diversity:.1%} of what real images do",
         "discriminator.spectral_norm=true, gradient_penalty=r1, a lower optimizer.lr, or a larger batch_size",
         after=0.1,
+        can_show=_has("diversity"),
     ),
     Symptom(
         "the output equals the input",
@@ -287,6 +354,7 @@ SYMPTOMS = (
         "a smaller weight on staying alike (method.identity_weight, cycle weights, method.reconstruction_weight), and "
         "two sides that do differ: translate check",
         after=0.1,
+        can_show=_has("change"),
     ),
     Symptom(
         "colours inverted",
@@ -295,6 +363,7 @@ SYMPTOMS = (
         "method.identity_weight=0.5 or more where it is lower, another seed, or a lower optimizer.lr; nothing where "
         "the task asks for it (film negatives, T1 to T2)",
         after=0.05,
+        can_show=_has("brightness_agreement"),
     ),
     Symptom(
         "colours shifted",
@@ -303,6 +372,7 @@ SYMPTOMS = (
         "method.identity_weight=0.5 or more where it is lower, a lower optimizer.lr, average_decay=0.999",
         after=0.25,
         lasts=0.1,
+        can_show=_has("shift"),
     ),
     Symptom(
         "checkerboard",
@@ -312,6 +382,7 @@ SYMPTOMS = (
         after=0.5,
         lasts=0.1,
         steps=500,
+        can_show=_has_checkerboard,
     ),
     Symptom(
         "memorised training images",
@@ -329,6 +400,7 @@ SYMPTOMS = (
         "look at the pairs (translate check draws some): names that do not match, a sorted and an unsorted folder",
         after=0.15,
         steps=60,
+        can_show=_has("relatedness"),
     ),
     Symptom(
         "labels do not depend on the images",
@@ -337,6 +409,7 @@ SYMPTOMS = (
         "look at images and labels (translate check draws some), a discriminator that sees more (discriminator.width)",
         after=0.15,
         steps=60,
+        can_show=_has("mismatched"),
     ),
     Symptom(
         "data starvation",

@@ -1,6 +1,7 @@
 """The verdict on a run: warnings while it trains, and one sentence at its end."""
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from translate.training.validation import KERNEL, PAIRED, TELL_NOTHING
 
 AWAY = 0.1
 """Share of the run for which a symptom must be away before it can be called again."""
+LASTING = 0.8
+"""Share of lines that show a symptom that lasts."""
 Ending = Literal["finished", "stopped", "broke down"]
 
 
@@ -53,13 +56,26 @@ class Finding:
 
 @dataclass
 class _Episode:
-    """A symptom from when it was first seen."""
+    """A symptom from when it was first seen; `last` is when most lines around showed it."""
 
     since: int
     last: int
-    lines: int = 1
     absent: int = 0
     is_called: bool = False
+    window: deque[tuple[int, bool]] = field(default_factory=deque)
+    seen: int = 0
+
+    def take(self, step: int, is_seen: bool, span: float) -> float:
+        """Take in a line that can show it; the share of the lines of the last `span` steps that do."""
+        self.window.append((step, is_seen))
+        self.seen += is_seen
+        while self.window[0][0] < step - span:
+            self.seen -= self.window.popleft()[1]
+        share = self.seen / len(self.window)
+        if is_seen and share >= 0.5:
+            self.last, self.absent = step, 0
+        self.absent += not is_seen
+        return share
 
 
 @dataclass
@@ -78,45 +94,58 @@ class Diagnosis:
     called: list[Finding] = field(default_factory=list)
     _episodes: dict[str, _Episode] = field(default_factory=dict)
 
-    def go_on(self, rows: Iterable[Row], measured: Iterable[Row]) -> None:
-        """Take in the lines of a run that is continued."""
-        lines = [(row["step"], 0, row) for row in rows] + [(row["step"], 1, row) for row in measured]
-        for _, kind, row in sorted(lines, key=lambda line: line[:2]):
-            if kind:
-                self.measured.append(row)
-            else:
-                self.take(row)
+    def __post_init__(self) -> None:
+        self._history = History(self.rows, self.measured, self.total_steps)
+
+    def go_on(self, rows: Iterable[Row], measured: Iterable[Row], warnings: Iterable[Row] = ()) -> None:
+        """Take in the lines of a run that is continued; what was called stands, whatever the number of steps now is."""
+        symptoms = {symptom.name: symptom for symptom in SYMPTOMS}
+        kinds = (rows, measured, warnings)
+        lines = [(line["step"], kind, line) for kind, lines in enumerate(kinds) for line in lines]
+        for step, kind, line in sorted(lines, key=lambda line: line[:2]):
+            if kind == 0:
+                self._follow(line)
+            elif kind == 1:
+                self.measured.append(line)
+            elif line["name"] in symptoms:
+                self.called.append(Finding(step, symptoms[line["name"]], line["since"], line["seen"]))
+                self._episodes.setdefault(line["name"], _Episode(line["since"], step)).is_called = True
 
     def take(self, row: Row) -> list[Finding]:
         """Take in a line of metrics.jsonl; the warnings to give now.
 
         A symptom is called once it has lasted; again, if it was away for a tenth of the run and came back.
         """
-        self.rows.append(row)
-        history = History(self.rows, self.measured, self.total_steps)
-        warnings = []
-        for symptom in SYMPTOMS:
-            seen = symptom.find(history)
-            episode = self._episodes.get(symptom.name)
-            lasting = symptom.lasts * self.total_steps
-            if seen is None:
-                if episode is not None:
-                    episode.absent += 1
-                    is_away = episode.absent > 1 and row["step"] - episode.last >= AWAY * self.total_steps
-                    if is_away or not episode.is_called:
-                        del self._episodes[symptom.name]
-                continue
-            if episode is None:
-                episode = self._episodes[symptom.name] = _Episode(row["step"], row["step"])
-            else:
-                episode.last, episode.absent, episode.lines = row["step"], 0, episode.lines + 1
-            has_lasted = not lasting or (episode.lines > 1 and row["step"] - episode.since >= lasting)
-            is_time = row["step"] >= symptom.steps and history.share >= symptom.after
-            if has_lasted and is_time and not episode.is_called:
-                episode.is_called = True
-                warnings.append(Finding(row["step"], symptom, episode.since, seen))
+        warnings = self._follow(row)
+        for warning in warnings:
+            self._episodes[warning.symptom.name].is_called = True
         self.called += warnings
         return warnings
+
+    def _follow(self, row: Row) -> list[Finding]:
+        """Take in a line; what has lasted and is not called yet."""
+        self.rows.append(row)
+        step, found = row["step"], []
+        for symptom in SYMPTOMS:
+            if not symptom.can_show(row):
+                continue
+            seen = symptom.find(self._history)
+            episode = self._episodes.get(symptom.name)
+            if episode is None:
+                if seen is None:
+                    continue
+                episode = self._episodes[symptom.name] = _Episode(step, step)
+            span = symptom.lasts * self.total_steps
+            share = episode.take(step, seen is not None, span)
+            is_away = episode.absent > 1 and step - episode.last >= AWAY * self.total_steps
+            if is_away or (share < LASTING and not episode.is_called):
+                del self._episodes[symptom.name]
+                continue
+            has_lasted = not span or (step - episode.since >= max(span, 1) and share >= LASTING)
+            is_time = step >= symptom.steps and self._history.share >= symptom.after
+            if seen is not None and has_lasted and is_time and not episode.is_called:
+                found.append(Finding(step, symptom, episode.since, seen))
+        return found
 
     def conclude(self, step: int, ending: Ending) -> str:
         """How the run went, in a sentence; well only if a metric that tells became better, and at no symptom."""
