@@ -153,9 +153,13 @@ class Distances:
         if len(images):
             self._features.setdefault(name, []).append(self.extractor(images).cpu())
 
+    def count(self, name: str) -> int:
+        """Images of a set."""
+        return sum(map(len, self._features.get(name, [])))
+
     def measure(self, name: str, real: str) -> dict[str, float]:
         """The distances of a set from the real one, from 2 images on; from 4 on the second's standard error."""
-        if any(sum(map(len, self._features.get(key, []))) < 2 for key in (name, real)):
+        if any(self.count(key) < 2 for key in (name, real)):
             return {}
         made, wanted = (torch.cat(self._features[key]) for key in (name, real))
         if self.relative:

@@ -74,7 +74,7 @@ class Report:
         }
         if isinstance(found, DomainEvaluation):
             return told | {"domains": found.table}
-        return told | {"input_unchanged": found.identity}
+        return told | {"input_unchanged": found.identity, "set_counts": found.set_counts}
 
 
 def evaluate_model(
@@ -187,7 +187,8 @@ def print_sides(evaluation: PairEvaluation) -> None:
             beside = f"{unchanged[name]:.4f}" if name in unchanged else "-"
             table.add_row(name, f"{value:.4f}", f"{low:.4f} to {high:.4f}", beside)
         Console().print(table)
-    print_sets(evaluation.sets, f"distance from the {REAL} images of the target side" if means else title)
+    sets = {f"{name}, {evaluation.set_counts[name]} images": row for name, row in evaluation.sets.items()}
+    print_sets(sets, f"distance from the {REAL} images of the target side" if means else title)
 
 
 def print_sets(sets: Mapping[str, Mapping[str, float]], title: str) -> None:
