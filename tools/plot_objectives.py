@@ -15,7 +15,7 @@ from translate.build import LOCAL, build, resolve
 from translate.config import described_components
 from translate.objectives.adversarial import AdversarialObjective
 from translate.objectives.catalogue import entry
-from translate.objectives.divergences import examples
+from translate.objectives.divergences import EXAMPLE_PARAMETERS, examples
 from translate.objectives.fgan import fgan
 
 matplotlib.use("Agg")
@@ -79,13 +79,13 @@ def main() -> None:
         if name not in ("fgan", "wasserstein_clipped"):  # drawn apart; the same as wasserstein
             named.append((name, objective))
     print("\n| `objective.divergence=` | f(u), u = p/q | domain of T | T where p = q |\n|---|---|---|---|")
-    parameters = {"jensen_shannon_weighted": {"pi": 0.25}, "alpha": {"alpha": 0.5}}
     divergences = []
     for each in examples():
         low, high = (f"{end:.3g}" for end in each.domain)
         print(f"| `{each.name}` | `{each.formula}` | ({low}, {high}) | {each.threshold + 0:.3g} |")
-        title = ", ".join([each.name, *(f"{key} = {value}" for key, value in parameters.get(each.name, {}).items())])
-        divergences.append((title, fgan(divergence=each.name, **parameters.get(each.name, {}))))
+        parameters = EXAMPLE_PARAMETERS.get(each.name, {})
+        title = ", ".join([each.name, *(f"{key} = {value}" for key, value in parameters.items())])
+        divergences.append((title, fgan(divergence=each.name, **parameters)))
     draw(named, FOLDER / "losses.png")
     draw(divergences, FOLDER / "divergences.png")
 

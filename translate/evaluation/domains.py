@@ -20,7 +20,7 @@ from translate.errors import UserError
 from translate.evaluation.bootstrap import Scored, resampled_means
 from translate.evaluation.classifier import MAX_STEPS, known_names, recall_classifier
 from translate.evaluation.measures import Options, choose_measures
-from translate.evaluation.metrics import compare, mean_of, quantize, write_rows
+from translate.evaluation.metrics import compare, mean_of, quantize, quantized_l1, write_rows
 from translate.evaluation.split import Bar, no_bar, open_split
 from translate.pixels import normalize
 
@@ -194,8 +194,8 @@ def evaluate_domains(
                 continue
             outputs = engine.translate_tensor(images[waiting], request.text)
             measures.add(f"made {request.text}", outputs)
-            back = quantize(engine.translate_tensor(outputs, labels=labels[waiting].to(device)), side)
-            errors = (back - quantize(images[waiting], side)).abs().flatten(1).mean(1).tolist()
+            back = engine.translate_tensor(outputs, labels=labels[waiting].to(device))
+            errors = quantized_l1(back, images[waiting], side).tolist()
             judged = classifier(quantize(outputs, side).mul(2).sub(1)).cpu()
             for index, output, verdict, error in zip(waiting, outputs, judged, errors, strict=True):
                 member = batch[index]

@@ -69,6 +69,11 @@ def quantize(images: Tensor, side: Side) -> Tensor:
     return images.mul(steps).round().div(steps)
 
 
+def quantized_l1(images: Tensor, wanted: Tensor, side: Side) -> Tensor:
+    """The L1 distance (B,) of images in [-1, 1] (B, C, H, W) from others, both rounded as the files of `side`."""
+    return (quantize(images, side) - quantize(wanted, side)).abs().flatten(1).mean(1)
+
+
 def mean_of(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """The mean of every metric over the rows that have it."""
     values: dict[str, list[float]] = {}

@@ -19,9 +19,9 @@ from translate.errors import UserError
 from translate.evaluation.bootstrap import Scored, draw_counts, resampled_means
 from translate.evaluation.labels import SAMPLED, choose_palette, count_classes, label_scores, read_palette
 from translate.evaluation.measures import Measures, Options, choose_measures
-from translate.evaluation.metrics import compare, mean_of, quantize, write_rows
+from translate.evaluation.metrics import compare, mean_of, quantize, quantized_l1, write_rows
 from translate.evaluation.split import Bar, no_bar, open_split
-from translate.pixels import Side, normalize
+from translate.pixels import normalize
 
 Item = TypeVar("Item")
 BATCH = 8
@@ -250,13 +250,13 @@ class _Run:
         assert self.back is not None
         there = output.to(self.engine.device)
         side = self.sides[0]
-        return _l1(self.back.translate_tensor(there).cpu(), images, side)
+        return quantized_l1(self.back.translate_tensor(there).cpu(), images, side)
 
     def cycle_back(self, images: Tensor) -> Tensor:
         """The same for images of the target side: (B,)."""
         assert self.back is not None
         there = self.back.translate_tensor(images.to(self.engine.device))
-        return _l1(self.engine.translate_tensor(there).cpu(), images, self.sides[1])
+        return quantized_l1(self.engine.translate_tensor(there).cpu(), images, self.sides[1])
 
     def distances(self) -> dict[str, dict[str, float]]:
         """Of the images collected, and of as many others of the training split."""
@@ -329,7 +329,3 @@ class _Run:
     def _ordered(self, source: Item, target: Item) -> tuple[Item, Item]:
         """As the engine translates them."""
         return (target, source) if self.engine.is_reversed else (source, target)
-
-
-def _l1(images: Tensor, wanted: Tensor, side: Side) -> Tensor:
-    return (quantize(images, side) - quantize(wanted, side)).abs().flatten(1).mean(1)

@@ -107,10 +107,13 @@ def divergence(name: str, *, pi: float | None = None, alpha: float | None = None
     return FIXED[name]
 
 
+EXAMPLE_PARAMETERS = {"jensen_shannon_weighted": {"pi": 0.25}, "alpha": {"alpha": 0.5}}
+"""Those of the divergences that need some, to show them."""
+
+
 def examples() -> list[Divergence]:
-    """One of every name, in the order of `DivergenceName`; with pi = 1/4 and alpha = 1/2."""
-    values = {"jensen_shannon_weighted": {"pi": 0.25}, "alpha": {"alpha": 0.5}}
-    return [divergence(name, **values.get(name, {})) for name in get_args(DivergenceName)]
+    """One of every name, in the order of `DivergenceName`, with `EXAMPLE_PARAMETERS`."""
+    return [divergence(name, **EXAMPLE_PARAMETERS.get(name, {})) for name in get_args(DivergenceName)]
 
 
 def jensen_shannon_weighted(pi: float) -> Divergence:

@@ -21,8 +21,6 @@ REFUSED, DIVERGED, FAILED, STOPPED = "refused", "diverged", "failed", "stopped"
 """How what became of a run begins."""
 APART = ("method", "recipe", "data")
 """Settings whose values make other tasks: what is measured there is not to be compared."""
-HIGHER = (*BETTER_WHEN_HIGHER, "recognized")
-"""Metrics that are better when higher; of the others lower is better."""
 NOT_OF_THE_MODEL = ("real",)
 """What an evaluation tells of something else, as is all that begins with `input`."""
 
@@ -143,7 +141,7 @@ class Task:
 
     def is_higher_better(self, metric: str) -> bool | None:
         """Whether more of it is better; None for what tells nothing."""
-        return None if metric in TELL_NOTHING else metric in HIGHER
+        return None if metric in TELL_NOTHING else metric in BETTER_WHEN_HIGHER
 
 
 def find_best(summaries: Sequence[Summary], metric: str) -> Summary | None:
@@ -152,7 +150,7 @@ def find_best(summaries: Sequence[Summary], metric: str) -> Summary | None:
     means = [(mean, place) for mean, place in found if mean is not None and math.isfinite(mean)]
     if metric in TELL_NOTHING or len(means) < 2:
         return None
-    return summaries[(max if metric in HIGHER else min)(means, key=lambda pair: pair[0])[1]]
+    return summaries[(max if metric in BETTER_WHEN_HIGHER else min)(means, key=lambda pair: pair[0])[1]]
 
 
 def varied_keys(rows: Iterable[Row]) -> list[str]:
@@ -203,7 +201,7 @@ def _place(summary: Summary, metric: str) -> tuple[bool, float]:
     mean = summary.mean(metric)
     if mean is None or not math.isfinite(mean) or metric in TELL_NOTHING:
         return mean is None, 0.0
-    return False, -mean if metric in HIGHER else mean
+    return False, -mean if metric in BETTER_WHEN_HIGHER else mean
 
 
 def write_table(folder: Path, rows: Sequence[Row]) -> None:

@@ -12,7 +12,7 @@ from translate.batch import Labeled, Unpaired
 from translate.data.source import DataSource, Items, collate
 from translate.errors import UserError, check_choice
 from translate.evaluation.distances import RandomFilters, kernel_distance, standardize
-from translate.evaluation.metrics import BETTER_WHEN_HIGHER, paired_metrics, quantize
+from translate.evaluation.metrics import BETTER_WHEN_HIGHER, paired_metrics, quantize, quantized_l1
 from translate.methods.method import Method
 from translate.pixels import Side
 from translate.training.settings import Settings
@@ -160,8 +160,7 @@ class Validation(nn.Module):
         return sorted(seen.values())
 
     def _l1(self, images: Tensor, wanted: Tensor, place: int) -> Tensor:
-        side = self._side(place)
-        return (quantize(images, side) - quantize(wanted, side)).abs().flatten(1).mean(1)
+        return quantized_l1(images, wanted, self._side(place))
 
     def _side(self, place: int) -> Side:
         side = self.sides[place]
