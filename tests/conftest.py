@@ -32,6 +32,7 @@ TINY = [
     "discriminator.width=2",
     "batch_size=2",
     "data.workers=0",
+    "validation.classifier_steps=0",
     "accelerator=cpu",
 ]
 """Settings that make a step take milliseconds."""

@@ -49,7 +49,8 @@ from translate.data.image import write_image
 from translate.data.paired import PairedData
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
-from translate.methods.method import Method, Step
+from translate.methods.method import Method
+from translate.methods.step import Step
 from translate.model import assemble
 from translate.pixels import Side, normalize
 from translate.signals import StopRequest
@@ -116,7 +117,7 @@ def plain_cyclegan(
 
     def recall(side: int, images: Tensor) -> Tensor:
         returned = []
-        for image in images.detach().split(1):
+        for image in images.detach().unsqueeze(1):
             if len(stores[side]) < settings.method["history_size"]:
                 stores[side].append(image)
                 returned.append(image)
@@ -223,7 +224,9 @@ def drawn_batch(batch_type: BatchType, size: int, image_size: int) -> Any:
     def labels() -> Tensor:
         return torch.randint(2, (size, DOMAINS.width)).float()
 
-    return Labeled(images(), labels(), labels()) if batch_type is Labeled else batch_type(images(), images())
+    if batch_type is Labeled:
+        return Labeled(images(), labels(), labels())
+    return Pair(images(), images()) if batch_type is Pair else Unpaired(images(), images())
 
 
 def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
@@ -292,7 +295,7 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
         average=average,
         restraint=None,
         validation=None,
-        loader=batches(),  # type: ignore[arg-type]
+        loader=batches(),
         sides=(SIDE, None, None) if method.batch_type is Labeled else (SIDE, SIDE),
         sample=batch,
         schedule=build(settings.schedule, composed.allowed),
@@ -301,7 +304,15 @@ def time_method(composed: Composed, steps: int, repeats: int) -> dict[str, Any]:
         step=0,
         total_steps=(repeats + 2) * steps + 2 * n_critic + 1,
     )
-    log = RunLog(Path(), step=0, total_steps=job.total_steps, wandb=settings.wandb, settings={}, is_first=False)
+    log = RunLog(
+        Path(),
+        step=0,
+        total_steps=job.total_steps,
+        wandb=settings.wandb,
+        settings={},
+        is_first=False,
+        gives_verdict=False,
+    )
     loop.fit(job, log, StopRequest(), save=lambda step: None, show=lambda step, columns: None, keep=lambda step: None)
     return result | compare(times, settings.batch_size)
 

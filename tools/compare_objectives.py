@@ -28,6 +28,7 @@ OBJECTIVES = (
 """What the words of a sweep cannot say at once: some objectives need a word that others refuse."""
 STABILIZERS = (
     "gradient_penalty=none,r1,r2,zero_centered,one_sided,two_sided,dragan",
+    "gradient_penalty=r1 gradient_penalty.every=choice(16)",
     "discriminator.spectral_norm=choice(true)",
     "generator.spectral_norm=choice(true)",
     "generator.equalized=choice(true)",
@@ -48,6 +49,7 @@ STABILIZERS = (
     "gradient_clip=choice(1)",
     "average_decay=choice(0.98)",
     "method.feature_matching_weight=choice(10) method=pix2pix",
+    "generator.latent=choice(8) method=pix2pix",
 )
 """One by one with objective=nonsaturating; the first is none of them."""
 METHODS = "pix2pix,cyclegan,stargan"

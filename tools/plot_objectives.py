@@ -5,6 +5,7 @@ python tools/plot_objectives.py
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import torch
@@ -85,7 +86,8 @@ def main() -> None:
         print(f"| `{each.name}` | `{each.formula}` | ({low}, {high}) | {each.threshold + 0:.3g} |")
         parameters = EXAMPLE_PARAMETERS.get(each.name, {})
         title = ", ".join([each.name, *(f"{key} = {value}" for key, value in parameters.items())])
-        divergences.append((title, fgan(divergence=each.name, **parameters)))
+        told: dict[str, Any] = {"divergence": each.name, **parameters}
+        divergences.append((title, fgan(**told)))
     draw(named, FOLDER / "losses.png")
     draw(divergences, FOLDER / "divergences.png")
 

@@ -158,15 +158,14 @@ def make_sweep(
 
     def measure(run: Planned) -> dict[str, float]:
         settings = run.composed.settings
-        # One judge for all runs: a classifier depends on the seed, and is kept in the folder of the sweep.
-        told = ["seed=0", *(f"data.root={quoted(root)}" for key, root in settings.data.items() if key == "root")]
+        told = [f"data.root={quoted(root)}" for key, root in settings.data.items() if key == "root"]
         report = measure_model(
             Path(settings.output),
             told,
             split=split,
             accelerator=settings.accelerator,
             config_dir=config_dir,
-            judges=folder,
+            judges=folder,  # one for all runs
         )
         return report.evaluation.mean | report.evaluation.sets.get(MODEL, {})
 

@@ -68,7 +68,7 @@ def test_images_of_many_channels_have_no_measure_of_colours(empty_cache: Path) -
 
 
 def test_a_folder_of_weights_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--weights .*nowhere is no folder"):
+    with pytest.raises(UserError, match=r"nowhere is no folder of weights: name the one that holds"):
         choose_measures(COLOR, 64, Options(weights=tmp_path / "nowhere"), CPU, has_answers=True)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 1000
+SURE = 1.96
+"""Standard errors on both sides of a value that hold 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)

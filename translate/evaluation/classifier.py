@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from translate.data.sampler import StreamSampler
 from translate.data.source import DataSource, collate
 from translate.domains import Domains
+from translate.evaluation.requests import known_names
 from translate.evaluation.split import Bar, no_bar
 from translate.files import write_atomically
 from translate.objectives.classification import domain_loss
@@ -29,6 +30,7 @@ from translate.pixels import normalize
 
 FILE = "classifier.safetensors"
 MAX_STEPS = 1000
+SEED = 0
 BATCH = 32
 WINDOW = 20
 ENOUGH = 0.99
@@ -56,21 +58,20 @@ def train_classifier(
     device: torch.device,
     *,
     max_steps: int = MAX_STEPS,
-    seed: int = 0,
     bar: Bar = no_bar,
 ) -> Classifier:
-    """Train a ResNet-18 on the augmented training images of inspected data; the same seed, the same classifier.
+    """Train a ResNet-18 on the augmented training images of inspected data; the same images, the same classifier.
 
     It ends once all labels of 99 % of the images in the last 20 batches were right, or after `max_steps`.
     """
     domains, side = data.domains, data.source
     assert domains is not None
-    items = data.items("train", image_size, seed=seed, augment=True, cache_gib=max(data.cache_gib, CACHE_GIB))
+    items = data.items("train", image_size, seed=SEED, augment=True, cache_gib=max(data.cache_gib, CACHE_GIB))
     sampler = StreamSampler(
-        size=len(items), batch_size=min(BATCH, len(items)), first_step=0, last_step=max_steps, seed=seed
+        size=len(items), batch_size=min(BATCH, len(items)), first_step=0, last_step=max_steps, seed=SEED
     )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(SEED)
         network = make_network(side.channels, domains).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
     recent: deque[float] = deque(maxlen=WINDOW)
@@ -99,12 +100,12 @@ def recall_classifier(
 ) -> Classifier:
     """The classifier saved in `folder`, if it was trained on these images in this way; else a new one, saved there.
 
-    `settings` are what `data` was built from, with the `image_size` and `seed`.
+    `settings` are what `data` was built from, with the `image_size`. The seed of a run makes no other judge.
     """
-    size, seed = settings["image_size"], settings["seed"]
+    size = settings["image_size"]
     unseen = ("root", "workers", "cache_gib")  # the fingerprint tells what lies there
     seen = {name: value for name, value in settings["data"].items() if name not in unseen}
-    described = json.dumps([data.fingerprint(), seen, seed], sort_keys=True)
+    described = json.dumps([data.fingerprint(), seen], sort_keys=True)
     key = {
         "format": "translate-classifier",
         "data": hashlib.sha256(described.encode()).hexdigest(),
@@ -114,7 +115,7 @@ def recall_classifier(
     found = _read(folder / FILE, key, data, device)
     if found is not None:
         return found
-    made = train_classifier(data, size, device, max_steps=max_steps, seed=seed, bar=bar)
+    made = train_classifier(data, size, device, max_steps=max_steps, bar=bar)
     tensors = {name: tensor.cpu().contiguous() for name, tensor in made.network.state_dict().items()}
     metadata = key | {"steps": str(made.steps)}
     write_atomically(folder / FILE, lambda partial: save_file(tensors, partial, metadata=metadata))
@@ -133,12 +134,6 @@ def make_network(channels: int, domains: Domains) -> nn.Module:
     if channels != 3:
         network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
     return network
-
-
-def known_names(labels: Float[Tensor, "batch width"], domains: Domains) -> Bool[Tensor, "batch names"]:
-    """Whether an image's label vector says anything about a name: it does for all names of the sets that are known."""
-    counts = torch.tensor([len(kept.names) for kept in domains.sets], device=labels.device)
-    return domains.known(labels).bool().repeat_interleave(counts, dim=1)
 
 
 def is_right(

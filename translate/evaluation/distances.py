@@ -1,7 +1,6 @@
 """How far two sets of images lie apart when nobody knows which belongs to which: distances between their features."""
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -132,7 +131,7 @@ class Distances:
     """Features of named sets of images, and the distances between two of them.
 
     Args:
-        extractor: images in [0, 1] to features.
+        extractor: images in [0, 1] to `num_features` features.
         names: what the Frechet and the kernel distance are called on them.
         relative: whether features are compared in units of the real images' spread.
     """
@@ -140,18 +139,24 @@ class Distances:
     def __init__(
         self,
         extractor: nn.Module,
-        names: tuple[Literal["feature_distance", "fid"], Literal["kernel_distance", "kid"]],
+        names: tuple[str, str],
         *,
         relative: bool,
     ) -> None:
         self.extractor, self.names, self.relative = extractor, names, relative
+        self.num_features = int(extractor.num_features)  # type: ignore[arg-type]
         self._features: dict[str, list[Features]] = {}
 
     @torch.inference_mode()
+    def features(self, images: Float[Tensor, "batch channels height width"]) -> Features:
+        """Of images in [0, 1]."""
+        features: Features = self.extractor(images).cpu()
+        return features
+
     def add(self, name: str, images: Float[Tensor, "batch channels height width"]) -> None:
         """Take images in [0, 1] into a set."""
         if len(images):
-            self._features.setdefault(name, []).append(self.extractor(images).cpu())
+            self._features.setdefault(name, []).append(self.features(images))
 
     def count(self, name: str) -> int:
         """Images of a set."""
@@ -161,7 +166,10 @@ class Distances:
         """The distances of a set from the real one, from 2 images on; from 4 on the second's standard error."""
         if any(self.count(key) < 2 for key in (name, real)):
             return {}
-        made, wanted = (torch.cat(self._features[key]) for key in (name, real))
+        return self.between(torch.cat(self._features[name]), torch.cat(self._features[real]))
+
+    def between(self, made: Features, wanted: Features) -> dict[str, float]:
+        """The distances of features from those of real images, at least 2; from 4 on the second's standard error."""
         if self.relative:
             made, wanted = standardize(made, wanted), standardize(wanted, wanted)
         frechet, kernel = self.names

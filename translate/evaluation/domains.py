@@ -1,6 +1,6 @@
 """Measuring a model that translates between domains: does an independent classifier see what was asked for?"""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,23 +18,14 @@ from translate.data.source import DataSource
 from translate.domains import Domains
 from translate.errors import UserError
 from translate.evaluation.bootstrap import Scored, resampled_means
-from translate.evaluation.classifier import MAX_STEPS, known_names, recall_classifier
+from translate.evaluation.classifier import MAX_STEPS, recall_classifier
 from translate.evaluation.measures import Options, choose_measures
 from translate.evaluation.metrics import compare, mean_of, quantize, quantized_l1, write_rows
+from translate.evaluation.requests import Request, all_requests, shown
 from translate.evaluation.split import Bar, no_bar, open_split
 from translate.pixels import normalize
 
 BATCH = 8
-
-
-@dataclass(frozen=True)
-class Request:
-    """What translations are asked for, and what a label vector must hold at `place` to show it."""
-
-    text: str
-    place: int
-    value: bool
-    has_twins: bool
 
 
 @dataclass(frozen=True)
@@ -175,21 +166,19 @@ def evaluate_domains(
         return normalize(images.to(device), side.low, side.high)
 
     rows: list[Translation] = []
-    shown: list[tuple[LabeledPicture, Request]] = []
+    made: list[tuple[LabeledPicture, Request]] = []
     real: dict[str, list[bool]] = {request.text: [] for request in requests}
     order = list(members)
     batches = [order[first : first + BATCH] for first in range(0, len(order), BATCH)]
     for batch in bar("translating")(batches, len(batches)):
         images = load([member.picture for member in batch])
         labels = torch.tensor([member.vector for member in batch])
-        known = known_names(labels, domains)
         seen = classifier(images).cpu()
         for request in requests:
-            shows = labels[:, request.place].bool() == request.value
-            is_known = known[:, request.place]
-            real[request.text] += (seen[is_known & shows, request.place] == request.value).tolist()
-            measures.add(f"real {request.text}", images[(is_known & shows).to(device)])
-            waiting = (is_known & ~shows).nonzero().flatten().tolist()
+            shows, may = shown(labels, domains, request)
+            real[request.text] += (seen[shows, request.place] == request.value).tolist()
+            measures.add(f"real {request.text}", images[shows.to(device)])
+            waiting = may.nonzero().flatten().tolist()
             if not waiting:
                 continue
             outputs = engine.translate_tensor(images[waiting], request.text)
@@ -209,14 +198,14 @@ def evaluate_domains(
                 )
                 recognized = bool(verdict[request.place]) == request.value
                 rows.append(Translation(member.name, request.text, recognized, metrics, identity, error))
-                shown.append((member, request))
+                made.append((member, request))
     order_of = sorted(range(len(rows)), key=lambda place: list(real).index(rows[place].request))
-    rows, shown = [rows[place] for place in order_of], [shown[place] for place in order_of]
+    rows, made = [rows[place] for place in order_of], [made[place] for place in order_of]
     if not rows:
         raise UserError(f"every image of the split {split!r} shows all domains already: nothing is to be translated")
 
     def picture(place: int) -> dict[str, Tensor]:
-        member, request = shown[place]
+        member, request = made[place]
         image = load([member.picture])
         found = {"input": image, "output": engine.translate_tensor(image, request.text)}
         if twin := twin_of(member, request):
@@ -229,14 +218,6 @@ def evaluate_domains(
         for values in measures.measure({f"made {request.text}": f"real {request.text}"}).values()
     }
     return DomainEvaluation(split, rows, real, classifier.steps, unseen, sets, measures.notes, picture)
-
-
-def all_requests(domains: Domains) -> Iterator[Request]:
-    """Every single change: each name of a one-hot set; each attribute added, and taken away if it has no rivals."""
-    for text in domains.requests(["all"]):
-        is_change = domains.needs_own_labels(text)
-        place = domains.names.index(text[1:] if is_change else text)
-        yield Request(text, place, not (is_change and text.startswith("-")), has_twins=not is_change)
 
 
 def _checked_domains(data: DataSource, engine: TorchEngine) -> Domains:

@@ -22,6 +22,8 @@ from translate.evaluation.pretrained import (
 )
 from translate.pixels import Side
 
+NAME_FOLDER = "name its folder, with evaluate's --weights or with validation.weights= of a training"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -66,44 +68,56 @@ class Measures:
         return {name: values for name, values in found.items() if values}
 
 
-def choose_measures(side: Side, size: int, options: Options, device: torch.device, *, has_answers: bool) -> Measures:
-    """The measures that apply to square images of `size` pixels, `has_answers` whether their true answers are known.
+def missing_measures(side: Side, size: int, options: Options, *, has_answers: bool) -> dict[str, str]:
+    """Why some of ms_ssim, lpips, fid and kid cannot be measured of square images of `size` pixels, by their names.
+
+    Without true answers nobody asks for the first two.
 
     Raises:
         UserError: a folder of weights that is none.
     """
     if options.weights is not None and not options.weights.is_dir():
-        raise UserError(f"--weights {options.weights} is no folder: give the one that holds {ALEXNET} or {INCEPTION}")
-    notes: list[str] = []
+        raise UserError(f"{options.weights} is no folder of weights: name the one that holds {ALEXNET} or {INCEPTION}")
+    missing = {}
+    if has_answers and size < LEAST_MS_SSIM:
+        missing["ms_ssim"] = f"ms_ssim needs images of {LEAST_MS_SSIM} pixels or more; these have {size}"
+    if side.channels not in (1, 3):
+        why = f"lpips, fid and kid are for grey and coloured images; these have {side.channels} channels"
+        return missing | dict.fromkeys(("lpips", "fid", "kid"), why)
+    if has_answers and size < LEAST_LPIPS:
+        missing["lpips"] = f"lpips needs images of {LEAST_LPIPS} pixels or more; these have {size}"
+    elif has_answers and find_weights(ALEXNET, options.weights) is None:
+        missing["lpips"] = (
+            f"lpips needs AlexNet's weights, the file {ALEXNET}: torchvision.models.alexnet(weights='IMAGENET1K_V1') "
+            f"puts it into torch's cache where there is a connection; or {NAME_FOLDER}"
+        )
+    if find_weights(INCEPTION, options.weights) is None:
+        missing["fid"] = missing["kid"] = (
+            f"fid and kid need Inception's weights, the file {INCEPTION} of torch-fidelity, in torch's cache; or "
+            f"{NAME_FOLDER}. feature_distance and kernel_distance are the same formulas on other "
+            "features; their values are no fid and no kid"
+        )
+    elif find_spec("torch_fidelity") is None:
+        missing["fid"] = missing["kid"] = "fid and kid need the fid extra: pip install 'translate-images[fid]'"
+    return missing
+
+
+def choose_measures(side: Side, size: int, options: Options, device: torch.device, *, has_answers: bool) -> Measures:
+    """The measures that apply to square images of `size` pixels, `has_answers` whether their true answers are known.
+
+    Raises:
+        UserError: a folder of weights that is none, or weights that are damaged.
+    """
+    missing = missing_measures(side, size, options, has_answers=has_answers)
     lpips = None
     distances = [
         Distances(
             RandomFilters(channels=side.channels).to(device), ("feature_distance", "kernel_distance"), relative=True
         )
     ]
-    if has_answers and size < LEAST_MS_SSIM:
-        notes.append(f"ms_ssim needs images of {LEAST_MS_SSIM} pixels or more; these have {size}")
-    if side.channels not in (1, 3):
-        notes.append(f"lpips, fid and kid are for grey and coloured images; these have {side.channels} channels")
-        return Measures(side, None, tuple(distances), tuple(notes))
     alexnet, inception = (find_weights(name, options.weights) for name in (ALEXNET, INCEPTION))
-    if has_answers and size < LEAST_LPIPS:
-        notes.append(f"lpips needs images of {LEAST_LPIPS} pixels or more; these have {size}")
-    elif has_answers and alexnet is None:
-        notes.append(
-            f"lpips needs AlexNet's weights, the file {ALEXNET}: torchvision.models.alexnet(weights='IMAGENET1K_V1') "
-            "puts it into torch's cache where there is a connection; or name its folder with --weights"
-        )
-    elif has_answers and alexnet is not None:
+    if has_answers and alexnet is not None and "lpips" not in missing:
         lpips = load_lpips(alexnet, device)
-    if inception is None:
-        notes.append(
-            f"fid and kid need Inception's weights, the file {INCEPTION} of torch-fidelity, in torch's cache or in the "
-            "folder of --weights. feature_distance and kernel_distance are the same formulas on other features; their "
-            "values are no fid and no kid"
-        )
-    elif find_spec("torch_fidelity") is None:
-        notes.append("fid and kid need the fid extra: pip install 'translate-images[fid]'")
-    else:
+    if inception is not None and "fid" not in missing:
         distances.append(Distances(Inception(inception).to(device), ("fid", "kid"), relative=False))
-    return Measures(side, lpips, tuple(distances), tuple(notes))
+    return Measures(side, lpips, tuple(distances), tuple(dict.fromkeys(missing.values())))

@@ -55,6 +55,8 @@ class Inception(nn.Module):
         UserError: the file `path` is damaged, or holds something else than tensors.
     """
 
+    num_features = 2048
+
     def __init__(self, path: Path) -> None:
         super().__init__()
         from torchmetrics.image.fid import NoTrainInceptionV3

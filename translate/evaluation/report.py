@@ -13,7 +13,7 @@ from rich.table import Table
 
 from translate.batch import Labeled, Pair
 from translate.conversion.torch_engine import TorchEngine
-from translate.evaluation.bootstrap import interval
+from translate.evaluation.bootstrap import SURE, interval
 from translate.evaluation.domains import DomainEvaluation, evaluate_domains
 from translate.evaluation.extremes import write_extremes
 from translate.evaluation.measures import Options
@@ -36,8 +36,6 @@ UNSEEN = frozenset(
     }
 )
 """Settings of data that change no image measured, or only which: the names tell that."""
-SURE = 1.96
-"""Standard errors on both sides of a value that hold 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def make_runs(
     Raises:
         UserError: every run is refused; or the table there is none.
     """
-    make = make or (lambda run: _train(run, progress))
+    make = make or (lambda run: _train(run, folder, progress))
     if len(refused) == len(planned):
         raise UserError("every run is refused:\n" + "\n".join(f"  {name}: {why}" for name, why in refused.items()))
     rows = {row.name: row for row in read_table(folder)}
@@ -131,10 +131,10 @@ def _last_change(folder: Path) -> int:
     return (folder / METRICS).stat().st_mtime_ns if (folder / METRICS).is_file() else 0
 
 
-def _train(run: Planned, progress: Progress | None) -> Outcome:
+def _train(run: Planned, judges: Path, progress: Progress | None) -> Outcome:
     composed = run.composed
     try:
-        return train(composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress)
+        return train(composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress, judges=judges)
     finally:
         if is_first_process():
             refresh_report(Path(composed.settings.output))

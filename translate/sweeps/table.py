@@ -11,8 +11,9 @@ from pathlib import Path
 
 from translate.errors import UserError
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER, write_rows
+from translate.training.examination import PAIRED
 from translate.training.log import VALIDATION, best_measurement, read_metrics
-from translate.training.validation import PAIRED, TELL_NOTHING
+from translate.training.validation import TELL_NOTHING
 
 FILE = "sweep.csv"
 SEED = "seed"

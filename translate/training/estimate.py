@@ -111,7 +111,7 @@ class Stopwatch:
     def metrics(self, row: Mapping[str, Any]) -> None:
         """Nothing: the losses of a few steps say little."""
 
-    def validation(self, step: int, values: Mapping[str, float], *, is_best: bool) -> None:
+    def validation(self, step: int, values: Mapping[str, float], errors: Mapping[str, float], *, is_best: bool) -> None:
         """Nothing: the model is not measured."""
 
 

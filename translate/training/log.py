@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from translate.errors import UserError
+from translate.evaluation.bootstrap import SURE
 from translate.files import write_text
 from translate.training.settings import Wandb
 from translate.training.verdict import Diagnosis, Ending
@@ -82,8 +83,8 @@ class Log(Protocol):
     def metrics(self, row: Mapping[str, Any]) -> None:
         """What a log interval has come to."""
 
-    def validation(self, step: int, values: Mapping[str, float], *, is_best: bool) -> None:
-        """How good the model is on held-out images."""
+    def validation(self, step: int, values: Mapping[str, float], errors: Mapping[str, float], *, is_best: bool) -> None:
+        """How good the model is on held-out images, and the standard errors of metrics that have one."""
 
 
 class RunLog:
@@ -189,16 +190,17 @@ class RunLog:
         if self.tracker is not None:
             self._track(lambda: self.tracker.summary.update({"verdict": self.verdict}))
 
-    def validation(self, step: int, values: Mapping[str, float], *, is_best: bool) -> None:
-        """One line of validation.jsonl, one on the terminal, and wandb."""
+    def validation(self, step: int, values: Mapping[str, float], errors: Mapping[str, float], *, is_best: bool) -> None:
+        """One line of validation.jsonl, one on the terminal, and wandb; errors as 95 % intervals on the terminal."""
         if not self.is_first:
             return
-        row = {"step": step, "is_best": is_best, "metrics": values}
+        row = {"step": step, "is_best": is_best, "metrics": values, "errors": errors}
         with (self.folder / VALIDATION).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if self.diagnosis is not None:
             self.diagnosis.measured.append(row)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        spread = {name: f" ± {SURE * error:.2g}" for name, error in errors.items()}
+        shown = "  ".join(f"{name} {value:.4g}{spread.get(name, '')}" for name, value in values.items())
         self.say(f"validation at step {step}: {shown}{'  (best so far)' * is_best}")
         if self.tracker is not None:
             self._track(lambda: self.tracker.log({f"validation/{name}": values[name] for name in values}, step=step))

@@ -17,6 +17,7 @@ from translate.methods.step import Step
 from translate.pixels import Side, normalize
 from translate.signals import StopRequest
 from translate.training.average import WeightAverage, translating
+from translate.training.examination import Measured
 from translate.training.log import Log, Meter
 from translate.training.plateau import Plateau
 from translate.training.restraint import Restraint
@@ -144,9 +145,9 @@ def fit(
             if isinstance(job.schedule, Plateau) and step % settings.log_every == 0:
                 job.schedule.observe(step, signals)
         if validation is not None:
-            values = measure(job, validation)
-            is_best = validation.remember(values, step)
-            log.validation(step, values, is_best=is_best)
+            measured = measure(job, validation)
+            is_best = validation.remember(measured.values, step)
+            log.validation(step, measured.values, measured.errors, is_best=is_best)
             if is_best:
                 keep(step)
             is_last = is_last or validation.is_over
@@ -209,10 +210,10 @@ def sample_columns(job: Job) -> dict[str, torch.Tensor]:
         return method.show(batch)
 
 
-def measure(job: Job, validation: Validation) -> dict[str, float]:
+def measure(job: Job, validation: Validation) -> Measured:
     """How good the present model is on the held-out images."""
     with present_model(job) as method:
-        return validation.measure(
+        return validation.examination.measure(
             method, job.fabric, lambda batch: to_networks(job.fabric, batch, job.sides, job.settings)
         )
 

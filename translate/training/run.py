@@ -1,7 +1,7 @@
 """One training run: from settings to a finished run folder."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,23 @@ from translate.data.check import Inspection
 from translate.data.image import write_image
 from translate.data.source import Progress
 from translate.errors import DivergenceError, UserError
+from translate.evaluation.classifier import recall_classifier
+from translate.evaluation.split import no_bar
 from translate.model import Lineage, read_domains, read_lineage, write_model
 from translate.model_folder import BEST, LATEST
 from translate.picture import tensor_grid
-from translate.signals import stop_on_signal
+from translate.signals import leave_on_signal, stop_on_signal
 from translate.training.average import WeightAverage
 from translate.training.begin import Beginning
 from translate.training.checkpoint import model_tensors, read_progress, restore_state, save_state
 from translate.training.curves import draw_curves
 from translate.training.devices import is_first_process, make_fabric, set_up
+from translate.training.examination import RECOGNIZED
 from translate.training.finetune import find_origin, hold_back, take_over
 from translate.training.history import environment, recorded
 from translate.training.loading import cache_share, make_loader, sample_batch
 from translate.training.log import RunLog, check_wandb
-from translate.training.loop import Job, fit, require_finite
+from translate.training.loop import Job, agreed, fit, require_finite
 from translate.training.parts import learning_table
 from translate.training.plateau import Plateau
 from translate.training.prepare import (
@@ -44,7 +47,7 @@ from translate.training.prepare import (
 from translate.training.run_folder import make_room, open_run, write_config
 from translate.training.seed import seed_everything
 from translate.training.settings import Settings
-from translate.training.validation import open_validation
+from translate.training.validation import open_validation, weights_options
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,13 @@ def train(
     *,
     allowed: tuple[str, ...] = LOCAL,
     data_progress: Progress | None = None,
+    judges: Path | None = None,
 ) -> Outcome:
     """Start or continue the run in `settings.output`; the same call on a finished run returns at once.
 
     `tree` is the same configuration as plain values, as it is saved in the run. `data_progress` may show how far the
-    inspection of the data is.
+    inspection of the data is. A classifier that judges translations between domains is kept in the folder `judges`
+    (default: that of the run).
 
     Raises:
         UserError: a setting, the data or the run folder does not allow it; everything there before is untouched.
@@ -100,6 +105,8 @@ def train(
     check_networks(settings, data, allowed)
     validation = open_validation(data, settings, is_reversible=method_type(settings, allowed).is_reversible)
     fabric = make_fabric(settings)
+    if validation is not None:
+        validation.examination.set_up(settings.image_size, fabric.device, weights_options(settings))
     is_first = fabric.global_rank == 0
     continues = fabric.broadcast(progress is not None)
 
@@ -230,6 +237,23 @@ def train(
                 write_image(folder / "samples" / f"step_{step:07d}.png", picture)
                 log.picture("samples", picture, step)
 
+        def tell(what: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+            log.say(f"{what} that judges translations, once")
+            return no_bar(what)
+
+        if validation is not None and RECOGNIZED in validation.examination.names:
+            with leave_on_signal():
+                validation.examination.judge = recall_classifier(
+                    judges or folder,
+                    data,
+                    tree,
+                    fabric.device,
+                    max_steps=settings.validation.classifier_steps,
+                    bar=tell,
+                )
+            if agreed(fabric, 0, bool(stop)):
+                log.conclude(step, "stopped")
+                return Outcome(folder, step, total_steps, stop.signal)
         try:
             steps = fit(job, log, stop, save=save, show=show, keep=keep)
             if validation is not None and validation.is_over:

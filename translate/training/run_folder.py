@@ -34,6 +34,8 @@ MAY_CHANGE = frozenset(
         "save_every",
         "validation.every",
         "validation.patience",
+        "validation.weights",
+        "validation.classifier_steps",
         "wandb.mode",
         "wandb.project",
         "wandb.name",

@@ -44,6 +44,8 @@ class ValidationSettings:
     images: int = 64
     metric: str | None = None
     patience: int | None = None
+    weights: str | None = None
+    classifier_steps: int = 1000
 
 
 @dataclass(frozen=True)

@@ -1,52 +1,46 @@
-"""How good the model is on held-out images while it trains: which step was the best, and when to stop."""
+"""Which step of a training was the best, and when to stop: what a run remembers of its measurements."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from translate.batch import Labeled, Unpaired
-from translate.data.source import DataSource, Items, collate
+from translate.batch import Unpaired
+from translate.data.labeled import LabeledItems
+from translate.data.source import DataSource, Items
 from translate.errors import UserError, check_choice
-from translate.evaluation.distances import RandomFilters, kernel_distance, standardize
-from translate.evaluation.metrics import BETTER_WHEN_HIGHER, paired_metrics, quantize, quantized_l1
-from translate.methods.method import Method
+from translate.evaluation.measures import Options, missing_measures
+from translate.evaluation.metrics import BETTER_WHEN_HIGHER
+from translate.evaluation.requests import all_requests, share_out, shown
 from translate.pixels import Side
+from translate.training.examination import (
+    CYCLE,
+    DISTANCES,
+    PAIRED,
+    RECOGNIZED,
+    RECONSTRUCTION,
+    Asked,
+    Comparison,
+    Examination,
+)
 from translate.training.settings import Settings
 
-PAIRED = ("l1", "psnr", "ssim")
-CYCLE = ("cycle_source", "cycle_target")
-RECONSTRUCTION = "reconstruction"
-KERNEL = ("kernel_distance", "kernel_distance_back")
-"""Of translations from the real images of the target side, and of those translated back from the source side's."""
 TELL_NOTHING = (*CYCLE, RECONSTRUCTION)
 """Metrics that no best can be named by: a model that changes nothing is perfect there."""
-BATCH = 8
+DEFAULTS = (PAIRED[0], DISTANCES[0])
+"""What tells the best where no metric is named, if it is measured: the first of them."""
+BACK = "_back"
 CACHE_GIB = 0.25
 
 
 class Validation(nn.Module):
-    """Measures models on the same images of the validation split; a memory of the best, saved for exact resume.
-
-    For pixels in [0, 1], rounded as files are:
-
-    - `l1`, `psnr` and `ssim` of the translations (`paired_metrics`), where the true answers are known;
-    - `cycle_source` and `cycle_target` of a method that translates both ways: L1 between images and what they are after
-      the cycle (Zhu et al. 2017, equation 2);
-    - `kernel_distance` and `kernel_distance_back` of unpaired images: between the translations and the real images of
-      the target side, and the other way round, in features of colour and texture (`translate.evaluation.distances`);
-    - `reconstruction` of labelled images: L1 between them and their translation into another domain and back (Choi et
-      al. 2018, equation 4).
+    """A memory of the best measurement, saved for exact resume.
 
     Args:
-        items: the images, without augmentation.
-        sides: what each field of an item looks like; None for a field that is no image.
-        names: what is measured.
-        metric: which of them tells the best model; None keeps none.
-        count: images to measure at most, spread over the items.
+        examination: what measures.
+        metric: which of its metrics tells the best model; None keeps none.
         patience: measurements without a better one after which training ends; None is never.
     """
 
@@ -54,22 +48,9 @@ class Validation(nn.Module):
     best_step: Tensor
     waited: Tensor
 
-    def __init__(
-        self,
-        items: Items,
-        sides: Sequence[Side | None],
-        names: Sequence[str],
-        *,
-        metric: str | None,
-        count: int,
-        patience: int | None,
-    ) -> None:
+    def __init__(self, examination: Examination, *, metric: str | None, patience: int | None = None) -> None:
         super().__init__()
-        self.items, self.sides, self.names, self.metric, self.patience = items, tuple(sides), names, metric, patience
-        count = min(count, len(items))
-        self.places = [place * len(items) // count for place in range(count)]
-        self.averaged = [name for name in names if name not in KERNEL]
-        self.filters = [RandomFilters(channels=side.channels) for side in sides if side] if KERNEL[0] in names else []
+        self.examination, self.metric, self.patience = examination, metric, patience
         self.register_buffer("best", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("best_step", torch.tensor(0))
         self.register_buffer("waited", torch.tensor(0))
@@ -83,39 +64,6 @@ class Validation(nn.Module):
         """Forget how long it has waited, if that ended the run: the user asked for more steps."""
         if self.is_over:
             self.waited.zero_()
-
-    @torch.no_grad()
-    def measure(self, method: Method, fabric: Fabric, load: Callable[[Any], Any]) -> dict[str, float]:
-        """The mean of every metric over the images, which several processes share among them.
-
-        `method` must be as it is when it translates; `load` makes of a batch what a method takes.
-        """
-        mine = range(len(self.places))[fabric.global_rank :: fabric.world_size]
-        sums = torch.zeros(len(self.averaged))
-        # Of translations into the source and the target side, and of real images; rows of other processes stay 0.
-        made, real = ([torch.zeros(len(self.places), kind.num_features) for kind in self.filters] for _ in range(2))
-        for first in range(0, len(mine), BATCH):
-            own = list(mine[first : first + BATCH])
-            batch = load(collate([self.items[0, self.places[place]] for place in own]))
-            measured, translated = self._compare(method, batch)
-            if self.averaged:
-                sums += torch.stack([measured[name].sum() for name in self.averaged]).float().cpu()
-            for side, filters in enumerate(self.filters):
-                real[side][own] = self._features(filters, batch[side], side)
-                outputs = translated[side]
-                if outputs is not None:
-                    made[side][own] = self._features(filters, outputs, side)
-
-        def total(parts: Tensor) -> Tensor:
-            return torch.as_tensor(fabric.all_reduce(parts.to(fabric.device), reduce_op="sum")).cpu()
-
-        values = dict(zip(self.averaged, (total(sums) / len(self.places)).tolist(), strict=True))
-        for name, side in zip(KERNEL, (1, 0), strict=True):
-            if name in self.names:
-                wanted = total(real[side])[self._first_seen(side)]
-                found = total(made[side])[self._first_seen(1 - side)]
-                values[name] = kernel_distance(standardize(found, wanted), standardize(wanted, wanted))
-        return values
 
     def remember(self, values: Mapping[str, float], step: int) -> bool:
         """Take in a measurement; whether it is the best so far."""
@@ -131,42 +79,6 @@ class Validation(nn.Module):
         self.waited += 1
         return False
 
-    def _compare(self, method: Method, batch: Any) -> tuple[dict[str, Tensor], tuple[Tensor | None, Tensor | None]]:
-        """Every metric of each image, (B,), and the translations into the source and the target side."""
-        if isinstance(batch, Labeled):
-            translator = method.translator()
-            back = translator(translator(batch.images, batch.targets), batch.labels)
-            return {RECONSTRUCTION: self._l1(back, batch.images, 0)}, (None, None)
-        measured: dict[str, Tensor] = {}
-        translated, returned = method.translate(batch.source), None
-        if PAIRED[0] in self.names:
-            side = self._side(1)
-            measured |= paired_metrics(quantize(translated, side), quantize(batch.target, side))
-        if CYCLE[0] in self.names:
-            returned = method.translate_back(batch.target)
-            source, target = method.translate_back(translated), method.translate(returned)
-            cycled = self._l1(source, batch.source, 0), self._l1(target, batch.target, 1)
-            measured |= dict(zip(CYCLE, cycled, strict=True))
-        return measured, (returned, translated)
-
-    def _features(self, filters: RandomFilters, images: Tensor, place: int) -> Tensor:
-        features: Tensor = filters.to(images.device)(quantize(images, self._side(place)))
-        return features.cpu()
-
-    def _first_seen(self, side: int) -> list[int]:
-        """Where each image of a side is seen first: one with fewer images than the other starts over."""
-        count = self.items.counts[side]
-        seen = {place % count: position for position, place in reversed(list(enumerate(self.places)))}
-        return sorted(seen.values())
-
-    def _l1(self, images: Tensor, wanted: Tensor, place: int) -> Tensor:
-        return quantized_l1(images, wanted, self._side(place))
-
-    def _side(self, place: int) -> Side:
-        side = self.sides[place]
-        assert side is not None
-        return side
-
 
 def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool) -> Validation | None:
     """What measures the models of a run on inspected `data`; None where that is off, or no images are held out.
@@ -177,13 +89,10 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
         UserError: settings of `validation` that do not go with the data or the method.
     """
     chosen = settings.validation
-    for name, least in (("every", 0), ("images", 1), ("patience", 1)):
+    for name, least in (("every", 0), ("images", 1), ("patience", 1), ("classifier_steps", 0)):
         value = getattr(chosen, name)
         if value is not None and value < least:
             raise UserError(f"validation.{name}={value} must be at least {least}")
-    names = [*PAIRED * data.has_answers, *CYCLE * is_reversible]
-    if data.batch_type is Labeled:
-        names = [RECONSTRUCTION]
     items = data.items(
         "validation",
         settings.image_size,
@@ -191,31 +100,128 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
         augment=False,
         cache_gib=max(CACHE_GIB, data.cache_gib),
     )
-    metric = chosen.metric or (PAIRED[0] if data.has_answers else None)
-    if data.batch_type is Unpaired:
-        kernel = KERNEL if is_reversible else KERNEL[:1]
-        if not len(items) or min(chosen.images, *items.counts) > 1:
-            names += kernel
-        elif metric in kernel:
-            raise UserError(
-                f"validation.metric={metric} needs at least 2 images of each side: more of them in a folder called "
-                "validation or a larger data.validation_fraction, and validation.images of 2 or more"
-            )
+    if not len(items):
+        for name in ("metric", "patience"):
+            if (value := getattr(chosen, name)) is not None:
+                raise UserError(
+                    f"validation.{name}={value} needs images that are not trained on: a folder called validation, or "
+                    "data.validation_fraction=0.1"
+                )
+        return None
+    count = min(chosen.images, len(items))
+    places = [place * len(items) // count for place in range(count)]
+    if isinstance(items, LabeledItems):
+        examination, missing = _examine_domains(data, items, places, settings)
+    else:
+        examination, missing = _examine_sides(data, items, places, settings, is_reversible=is_reversible)
+    names = examination.names
+    metric = chosen.metric or next((name for name in DEFAULTS if name in names), None)
+    if metric in missing:
+        raise UserError(f"validation.metric={metric} cannot be measured here: {missing[metric]}")
     if metric is not None:
         check_choice("validation.metric", metric, names)
     if chosen.patience is not None:
         wanting = f"validation.patience={chosen.patience} needs "
         if chosen.every == 0:
             raise UserError(f"{wanting}measurements, but validation.every=0 turns them off")
-        if not len(items):
-            raise UserError(
-                f"{wanting}images that are not trained on: a folder called validation, or data.validation_fraction=0.1"
-            )
         if metric is None:
             raise UserError(
-                f"{wanting}validation.metric, one of {', '.join(names)}: without true answers none of them is sure to "
-                "tell the best model, so none is the default"
+                f"{wanting}validation.metric, one of {', '.join(names)}: none of them is sure to tell the best model"
             )
-    if chosen.every == 0 or not names or not len(items):
+    if chosen.every == 0:
         return None
-    return Validation(items, data.field_sides, names, metric=metric, count=chosen.images, patience=chosen.patience)
+    return Validation(examination, metric=metric, patience=chosen.patience)
+
+
+def weights_options(settings: Settings) -> Options:
+    """Where the weights of LPIPS and Inception lie."""
+    folder = settings.validation.weights
+    return Options(weights=None if folder is None else Path(folder).expanduser())
+
+
+def _examine_sides(
+    data: DataSource, items: Items, places: Sequence[int], settings: Settings, *, is_reversible: bool
+) -> tuple[Examination, dict[str, str]]:
+    """What is measured of source and target, and why the rest is not."""
+    names, missing = _of_answers(data.target, settings) if data.has_answers else ([], {})
+    names += CYCLE * is_reversible
+    comparisons = {}
+    if data.batch_type is Unpaired:
+        # A side with fewer images than the other starts over, and each image counts once.
+        first = [
+            sorted({place % count: position for position, place in reversed(list(enumerate(places)))}.values())
+            for count in items.counts
+        ]
+        ways = (("", 0, 1), (BACK, 1, 0))[: 1 + is_reversible]
+        comparisons = {suffix: [Comparison(into, first[origin], first[into])] for suffix, origin, into in ways}
+        if min(map(len, first)) < 2:
+            comparisons, lacking = (
+                {},
+                (
+                    "it needs at least 2 images of each side: more of them in a folder called validation or a larger "
+                    "data.validation_fraction, and validation.images of 2 or more"
+                ),
+            )
+            missing |= {name + suffix: lacking for name in DISTANCES for suffix, _, _ in ways}
+        for suffix, _, into in ways:
+            side = data.field_sides[into]
+            assert side is not None
+            found, why = _of_sets(side, settings)
+            names += [name + suffix for name in found] if comparisons else []
+            missing = {name + suffix: reason for name, reason in why.items()} | missing
+    return Examination(items, places, data.field_sides, names, comparisons=comparisons), missing
+
+
+def _examine_domains(
+    data: DataSource, items: LabeledItems, places: Sequence[int], settings: Settings
+) -> tuple[Examination, dict[str, str]]:
+    """What is measured of labelled images, each translated into one domain that it does not show, and why the rest is
+    not."""
+    domains = data.domains
+    assert domains is not None
+    members = [items.member(place) for place in places]
+    labels = torch.tensor([member.vector for member in members])
+    trained = data.shown("train")
+    requests = [request for request in all_requests(domains) if trained[domains.names[request.place]]]
+    given = share_out(labels, domains, requests)
+    where = {items.member(index).picture: index for index in range(len(items))}
+    asked = []
+    for member, own, request in zip(members, labels, given, strict=True):
+        target = own if request is None else domains.change(own[None], request.text)[0]
+        twin = data.twin("validation", member.subject, request.text) if request and request.has_twins else None
+        asked.append(Asked(request, target, None if twin is None else where[twin]))
+    compared = []
+    for request in requests:
+        made = [position for position, chosen in enumerate(given) if chosen is request]
+        real = shown(labels, domains, request)[0].nonzero().flatten().tolist()
+        if min(len(made), len(real)) > 1:
+            compared.append(Comparison(0, made, real))
+    has_answers = any(each.answer is not None for each in asked)
+    names, missing = _of_answers(data.source, settings) if has_answers else ([], {})
+    if settings.validation.classifier_steps:
+        names.append(RECOGNIZED)
+    else:
+        missing[RECOGNIZED] = "its classifier is off (validation.classifier_steps=0)"
+    found, why = _of_sets(data.source, settings)
+    names += found if compared else []
+    missing |= why
+    if not compared:
+        lacking = "it needs at least 2 translations into a domain and 2 real images of it: more validation.images"
+        missing |= dict.fromkeys(DISTANCES, lacking)
+    comparisons = {"": compared} if compared else {}
+    names.append(RECONSTRUCTION)
+    return Examination(items, places, data.field_sides, names, comparisons=comparisons, asked=asked), missing
+
+
+def _of_answers(side: Side, settings: Settings) -> tuple[list[str], dict[str, str]]:
+    """The metrics beside true answers, and why the others are missing."""
+    why = missing_measures(side, settings.image_size, weights_options(settings), has_answers=True)
+    missing = {name: reason for name, reason in why.items() if name in ("ms_ssim", "lpips")}
+    return [*PAIRED, *(name for name in ("ms_ssim", "lpips") if name not in missing)], missing
+
+
+def _of_sets(side: Side, settings: Settings) -> tuple[list[str], dict[str, str]]:
+    """The distances between sets, and why the others are missing."""
+    why = missing_measures(side, settings.image_size, weights_options(settings), has_answers=False)
+    missing = {name: reason for name, reason in why.items() if name in DISTANCES}
+    return [name for name in DISTANCES if name not in missing], missing

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER
 from translate.training.symptoms import SYMPTOMS, History, Row, Seen, Symptom
-from translate.training.validation import KERNEL, PAIRED, TELL_NOTHING
+from translate.training.validation import DEFAULTS, TELL_NOTHING
 
 AWAY = 0.1
 """Share of the run for which a symptom must be away before it can be called again."""
@@ -176,7 +176,9 @@ class Diagnosis:
 
     def _telling(self) -> tuple[str | None, dict[int, float]]:
         """The metric that tells most, and its finite values by step; None where none was measured twice."""
-        for name in dict.fromkeys((self.metric, PAIRED[0], KERNEL[0], *PAIRED, *KERNEL)):
+        for name in dict.fromkeys(
+            (self.metric, *DEFAULTS, *(name for row in self.measured for name in row["metrics"]))
+        ):
             if name is not None and name not in TELL_NOTHING:
                 values = {row["step"]: row["metrics"].get(name, math.nan) for row in self.measured}
                 values = {step: value for step, value in values.items() if math.isfinite(value)}
