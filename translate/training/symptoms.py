@@ -132,6 +132,7 @@ class Symptom:
             least; 0 is at once.
         steps: steps before which networks have not learned anything that could go wrong so.
         can_show: whether a line can show it: there is no sign of a generator where it had no turn.
+        is_of_data: whether it tells of the data, which are as they were when it is no longer seen.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Symptom:
     lasts: float = 0.05
     steps: int = 20
     can_show: Callable[[Row], bool] = lambda row: True
+    is_of_data: bool = False
 
 
 def steps_too_large(history: History) -> Seen | None:
@@ -320,7 +322,7 @@ SYMPTOMS = (
         discriminator_won,
         "it is right about {right:.1%} of images, and what the generators minimise hardly falls any more ({before:.4g} "
         "a tenth of the run before, {now:.4g} now)",
-        "fewer steps of the discriminator (method.n_critic=1), discriminator.spectral_norm=true, gradient_penalty=r1, "
+        "fewer steps of the discriminator (a smaller method.n_critic, if it is above 1), discriminator.spectral_norm=true, gradient_penalty=r1, "
         "stabilizers.label_smoothing=0.1, or with few images discriminator_augmentation=diffaugment",
         can_show=_has_generator_losses,
     ),
@@ -351,8 +353,8 @@ SYMPTOMS = (
         "the output equals the input",
         unchanged,
         "outputs differ from their inputs by {change:.1%} of what the two kinds of images do",
-        "a smaller weight on staying alike (method.identity_weight, cycle weights, method.reconstruction_weight), and "
-        "two sides that do differ: translate check",
+        "a smaller weight on staying alike (of CycleGAN method.identity_weight and the cycle weights, of StarGAN "
+        "method.reconstruction_weight), and two sides that do differ: translate check",
         after=0.1,
         can_show=_has("change"),
     ),
@@ -360,8 +362,8 @@ SYMPTOMS = (
         "colours inverted",
         inverted,
         "outputs are correlated with what they should look like by {correlation:.2f}",
-        "method.identity_weight=0.5 or more where it is lower, another seed, or a lower optimizer.lr; nothing where "
-        "the task asks for it (film negatives, T1 to T2)",
+        "of CycleGAN method.identity_weight=0.5 or more where it is lower, another seed, or a lower optimizer.lr; "
+        "nothing where the task asks for it (film negatives, T1 to T2)",
         after=0.05,
         can_show=_has("brightness_agreement"),
     ),
@@ -369,7 +371,7 @@ SYMPTOMS = (
         "colours shifted",
         shifted,
         "colours of outputs are {shift:.2f} away from those of real images (of 2 from black to white)",
-        "method.identity_weight=0.5 or more where it is lower, a lower optimizer.lr, average_decay=0.999",
+        "a lower optimizer.lr, average_decay=0.999, of CycleGAN method.identity_weight=0.5 or more where it is lower",
         after=0.25,
         lasts=0.1,
         can_show=_has("shift"),
@@ -396,20 +398,24 @@ SYMPTOMS = (
         "answers do not depend on the inputs",
         unrelated_answers,
         "what differs between outputs has nothing to do with what differs between their answers (correlation "
-        "{correlation:.2f}): are the pairs right?",
-        "look at the pairs (translate check draws some): names that do not match, a sorted and an unsorted folder",
+        "{correlation:.2f})",
+        "see whether the pairs are right (translate check draws some): names that do not match, a sorted and an "
+        "unsorted folder",
         after=0.15,
         steps=60,
         can_show=_has("relatedness"),
+        is_of_data=True,
     ),
     Symptom(
         "labels do not depend on the images",
         unrelated_labels,
-        "with the labels of other images their loss would be the same ({part:.1%}): are the labels right?",
-        "look at images and labels (translate check draws some), a discriminator that sees more (discriminator.width)",
+        "with the labels of other images their loss would be the same ({part:.1%})",
+        "see whether the labels are right (translate check draws some images); if they are, more steps, or a "
+        "discriminator that sees more (discriminator.width)",
         after=0.15,
-        steps=60,
+        steps=150,
         can_show=_has("mismatched"),
+        is_of_data=True,
     ),
     Symptom(
         "data starvation",

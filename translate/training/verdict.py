@@ -2,16 +2,20 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from translate.evaluation.bootstrap import SURE
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER
 from translate.training.symptoms import SYMPTOMS, History, Row, Seen, Symptom
-from translate.training.validation import DEFAULTS, TELL_NOTHING
+from translate.training.validation import BACK, DEFAULTS, TELL_NOTHING
 
 AWAY = 0.1
 """Share of the run for which a symptom must be away before it can be called again."""
+WELL = "The run went well"
+HARDLY = 0.05
+"""Share of a metric's first value by which it must have changed."""
 LASTING = 0.8
 """Share of lines that show a symptom that lasts."""
 Ending = Literal["finished", "stopped", "broke down"]
@@ -148,51 +152,46 @@ class Diagnosis:
         return found
 
     def conclude(self, step: int, ending: Ending) -> str:
-        """How the run went, in a sentence; well only if a metric that tells became better, and at no symptom."""
-        metric, values = self._telling()
+        """How the run went, in a sentence; well only if a metric that tells became clearly better, and at no symptom."""
+        metric, rows = telling(self.measured, self.metric)
         present = [name for name, episode in self._episodes.items() if episode.is_called]
-        past = [name for name in dict.fromkeys(each.symptom.name for each in self.called) if name not in present]
+        past = [each.symptom for each in self.called if each.symptom.name not in present]
         if ending == "broke down":
             said = f"The run broke down at step {step:,}"
         elif ending == "stopped":
             said = f"Stopped at step {step:,} of {self.total_steps:,}"
         elif present:
             said = "The run went badly"
+        elif any(symptom.is_of_data for symptom in past):
+            said = "The run ended in doubt"  # what is learned by heart hides what is wrong with the data
         elif len(self.rows) < 2 or len(self.measured) == 1:
             said = "The run was too short to judge"
         elif metric is None:
             said = "Nothing was measured that tells how well the run went"
-        elif _gain(metric, values) <= 0:
-            said = "The run ended no better than it began"
         else:
-            said = "The run went well" if not past else "The run ended well"
-        parts = self._progress(metric, values)
-        if present:
-            since = {each.symptom.name: each.since for each in self.called}
-            parts.append("at its end: " + ", ".join(f"{name} (since step {since[name]:,})" for name in present))
-        if past:
-            parts.append(f"{'earlier' if present else 'there was'}: {', '.join(past)}")
-        return f"{said}: {'; '.join(parts + ['no warning'] * (not self.called))}."
+            said = _judge(metric, rows)
+            if past and said == WELL:
+                said = "The run ended well"
+        since = {each.symptom.name: each.since for each in reversed(self.called)}
+        told = {
+            "earlier" if present else "there was": dict.fromkeys(symptom.name for symptom in past),
+            "at its end": present,
+        }
+        parts = self._progress(metric, rows)
+        for when, names in told.items():
+            if names:
+                parts.append(f"{when}: " + ", ".join(f"{name} (since step {since[name]:,})" for name in names))
+        unwarned = "no warning before" if ending == "broke down" else "no warning"
+        return f"{said}: {'; '.join(parts + [unwarned] * (not self.called))}."
 
-    def _telling(self) -> tuple[str | None, dict[int, float]]:
-        """The metric that tells most, and its finite values by step; None where none was measured twice."""
-        for name in dict.fromkeys(
-            (self.metric, *DEFAULTS, *(name for row in self.measured for name in row["metrics"]))
-        ):
-            if name is not None and name not in TELL_NOTHING:
-                values = {row["step"]: row["metrics"].get(name, math.nan) for row in self.measured}
-                values = {step: value for step, value in values.items() if math.isfinite(value)}
-                if len(values) > 1:
-                    return name, values
-        return None, {}
-
-    def _progress(self, metric: str | None, values: dict[int, float]) -> list[str]:
+    def _progress(self, metric: str | None, rows: Sequence[Row]) -> list[str]:
         """What became of a metric, and which step the best model is of."""
         parts = []
-        if metric is not None:
-            first, *_, last = values.values()
-            verb = "fell" if last < first else "rose" if last > first else "went"
-            parts.append(f"validation {metric} {verb} from {first:.3g} to {last:.3g}")
+        for name in (metric, f"{metric}{BACK}"):
+            if rows and name in rows[0]["metrics"]:
+                first, last = (row["metrics"][name] for row in (rows[0], rows[-1]))
+                verb = "fell" if last < first else "rose" if last > first else "went"
+                parts.append(f"{'validation ' * (name == metric)}{name} {verb} from {first:.3g} to {last:.3g}")
         best = next((row["step"] for row in reversed(self.measured) if row["is_best"]), None)
         if best is not None:
             by = "" if self.metric in (None, metric) else f" by {self.metric}"
@@ -200,7 +199,36 @@ class Diagnosis:
         return [", ".join(parts)] * bool(parts)
 
 
-def _gain(metric: str, values: dict[int, float]) -> float:
-    """How much better the last value is than the first."""
-    first, *_, last = values.values()
-    return last - first if metric in BETTER_WHEN_HIGHER else first - last
+def telling(measured: Sequence[Row], metric: str | None) -> tuple[str | None, list[Row]]:
+    """The metric that tells most of how a run went, and the measurements that have it; None where none was taken twice.
+
+    `measured` are lines of validation.jsonl; `metric` is what chose the best model, if anything did.
+    """
+    for name in dict.fromkeys((metric, *DEFAULTS, *(name for row in measured for name in row["metrics"]))):
+        if name is not None and name not in TELL_NOTHING:
+            rows = [row for row in measured if math.isfinite(row["metrics"].get(name, math.nan))]
+            if len(rows) > 1:
+                return name, rows
+    return None, []
+
+
+def _judge(metric: str, rows: Sequence[Row]) -> str:
+    """How the last measurement compares with the first one, both ways if it was measured both ways."""
+    gain = _clear_gain(metric, rows)
+    back = _clear_gain(f"{metric}{BACK}", rows)
+    if gain < 0:
+        return "The run ended worse than it began"
+    if gain == 0:
+        return "The run ended hardly better than it began"
+    return "The run went well one way, and worse the other" if back < 0 else WELL
+
+
+def _clear_gain(metric: str, rows: Sequence[Row]) -> int:
+    """Whether the last value is better than the first (1) or worse (-1); 0 for less than a twentieth, or for what may
+    be chance by the standard errors."""
+    (first, last), errors = (
+        [row.get(kind, {}).get(metric, 0.0) for row in (rows[0], rows[-1])] for kind in ("metrics", "errors")
+    )
+    gain = last - first if metric in BETTER_WHEN_HIGHER else first - last
+    least = max(HARDLY * abs(first), SURE * math.hypot(*errors))
+    return 0 if abs(gain) <= least else int(math.copysign(1, gain))
