@@ -187,17 +187,9 @@ def make_sweep(
 
 def run_training(composed: "Composed") -> None:
     """Train as configured, and say how it ended."""
-    from translate.report.write import refresh_report
-    from translate.training.devices import is_first_process
-    from translate.training.run import train as run
+    from translate.run import run
 
-    try:
-        outcome = run(
-            composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress_bar("reading images")
-        )
-    finally:
-        if is_first_process():
-            refresh_report(Path(composed.settings.output))
+    outcome = run(composed, data_progress=progress_bar("reading images"))
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if outcome.stopped_by is not None:
         console.print(

@@ -163,6 +163,11 @@ def test_nothing_is_said_to_be_well_without_evidence():
     assert diagnosis.conclude(1000, "finished") == "The run was too short to judge: no warning."
 
 
+def test_a_run_that_broke_down_was_not_warned_of_before():
+    diagnosis, _ = follow(FINE)
+    assert diagnosis.conclude(5, "broke down") == "The run broke down at step 5: no warning before."
+
+
 def test_a_cycle_that_is_less_exact_is_not_a_worse_run():
     diagnosis, _ = follow(*[FINE] * 5)
     diagnosis.measured += [

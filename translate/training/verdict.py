@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -149,7 +149,7 @@ class Diagnosis:
 
     def conclude(self, step: int, ending: Ending) -> str:
         """How the run went, in a sentence; well only if a metric that tells became better, and at no symptom."""
-        metric, values = self._telling()
+        metric, values = telling(self.measured, self.metric)
         present = [name for name, episode in self._episodes.items() if episode.is_called]
         past = [name for name in dict.fromkeys(each.symptom.name for each in self.called) if name not in present]
         if ending == "broke down":
@@ -172,17 +172,8 @@ class Diagnosis:
             parts.append("at its end: " + ", ".join(f"{name} (since step {since[name]:,})" for name in present))
         if past:
             parts.append(f"{'earlier' if present else 'there was'}: {', '.join(past)}")
-        return f"{said}: {'; '.join(parts + ['no warning'] * (not self.called))}."
-
-    def _telling(self) -> tuple[str | None, dict[int, float]]:
-        """The metric that tells most, and its finite values by step; None where none was measured twice."""
-        for name in dict.fromkeys((self.metric, PAIRED[0], KERNEL[0], *PAIRED, *KERNEL)):
-            if name is not None and name not in TELL_NOTHING:
-                values = {row["step"]: row["metrics"].get(name, math.nan) for row in self.measured}
-                values = {step: value for step, value in values.items() if math.isfinite(value)}
-                if len(values) > 1:
-                    return name, values
-        return None, {}
+        unwarned = "no warning before" if ending == "broke down" else "no warning"
+        return f"{said}: {'; '.join(parts + [unwarned] * (not self.called))}."
 
     def _progress(self, metric: str | None, values: dict[int, float]) -> list[str]:
         """What became of a metric, and which step the best model is of."""
@@ -196,6 +187,20 @@ class Diagnosis:
             by = "" if self.metric in (None, metric) else f" by {self.metric}"
             parts.append(f"best{by} at step {best:,}")
         return [", ".join(parts)] * bool(parts)
+
+
+def telling(measured: Sequence[Row], metric: str | None) -> tuple[str | None, dict[int, float]]:
+    """The metric that tells most of how a run went, and its finite values by step; None where none was measured twice.
+
+    `measured` are lines of validation.jsonl; `metric` is what chose the best model, if anything did.
+    """
+    for name in dict.fromkeys((metric, PAIRED[0], KERNEL[0], *PAIRED, *KERNEL)):
+        if name is not None and name not in TELL_NOTHING:
+            values = {row["step"]: row["metrics"].get(name, math.nan) for row in measured}
+            values = {step: value for step, value in values.items() if math.isfinite(value)}
+            if len(values) > 1:
+                return name, values
+    return None, {}
 
 
 def _gain(metric: str, values: dict[int, float]) -> float:
