@@ -235,7 +235,7 @@ def put_model(run: Path, *words: str, **config: Any) -> None:
 def test_a_model_of_two_directions_has_commands_for_both(run: Path) -> None:
     put_model(run, "method=cyclegan", "data.root=photos", "data.direction=BtoA", format="")
     page = parse(run)
-    assert f"translate convert '{run}' INPUT OUTPUT --direction AtoB" in page.text
+    assert f"translate convert '{run}' INPUT OTHER_OUTPUT --direction AtoB" in page.text
     assert f"measure on the test images translate evaluate '{run}' copy" in page.text
     assert f"measure the other way translate evaluate '{run}' --direction AtoB" in page.text
     assert "--samples" not in page.text

@@ -161,7 +161,9 @@ class Run:
             is_reversible = self.method is not None and self.method.is_reversible
             back = "AtoB" if self.tree.get("data", {}).get("direction") == "BtoA" else "BtoA"
             if is_reversible:
-                found.append(("convert the other way", f"translate convert {run} INPUT OUTPUT --direction {back}"))
+                found.append(
+                    ("convert the other way", f"translate convert {run} INPUT OTHER_OUTPUT --direction {back}")
+                )
             found.append(("measure on the test images", measure))
             if is_reversible:
                 found.append(("measure the other way", f"{measure} --direction {back}"))

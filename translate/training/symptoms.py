@@ -396,7 +396,7 @@ SYMPTOMS = (
         "answers do not depend on the inputs",
         unrelated_answers,
         "what differs between outputs has nothing to do with what differs between their answers (correlation "
-        "{correlation:.2f}): are the pairs right?",
+        "{correlation:.2f}), so the pairs may be wrong",
         "look at the pairs (translate check draws some): names that do not match, a sorted and an unsorted folder",
         after=0.15,
         steps=60,
@@ -405,7 +405,7 @@ SYMPTOMS = (
     Symptom(
         "labels do not depend on the images",
         unrelated_labels,
-        "with the labels of other images their loss would be the same ({part:.1%}): are the labels right?",
+        "with the labels of other images their loss would be the same ({part:.1%}), so the labels may be wrong",
         "look at images and labels (translate check draws some), a discriminator that sees more (discriminator.width)",
         after=0.15,
         steps=60,
