@@ -75,7 +75,7 @@ def train(*words: str, config_dir: str | Path | None = None) -> "Outcome":
     Ctrl-C finishes the step, saves and returns.
 
     Args:
-        words: settings, `KEY=VALUE` each.
+        words: settings, `KEY=VALUE` each: `translate.train("data.root=photos", "steps=5000")`.
         config_dir: a folder of your own yaml files, as `--config-dir`.
 
     Returns:
@@ -84,11 +84,6 @@ def train(*words: str, config_dir: str | Path | None = None) -> "Outcome":
     Raises:
         UserError: a setting, the data or the run folder does not allow it; everything there before is untouched.
         DivergenceError: a loss or weight became NaN or infinite; the last good model and state are kept.
-
-    Example:
-        >>> import translate
-        >>> outcome = translate.train("data=glyphs", "steps=1000", "output=runs/letters")  # doctest: +SKIP
-        >>> translator = translate.load(outcome.folder)  # doctest: +SKIP
     """
     from translate.config import compose_settings
     from translate.run import run
