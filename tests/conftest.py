@@ -145,7 +145,7 @@ def command(
 
     if "pages" not in request.fixturenames:
         monkeypatch.setattr("translate.report.write.refresh_report", lambda folder: None)
-        monkeypatch.setattr("translate.sweeps.run.refresh_report", lambda folder: None)
+        monkeypatch.setattr("translate.run.refresh_report", lambda folder: None)
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["translate", *map(str, arguments)])

@@ -38,16 +38,17 @@ MAY_IMPORT = {
     "evaluation": {
         *("errors", "files", "batch", "domains", "picture", "pixels", "build", "objectives", "data", "conversion"),
     },
-    "report": {"errors", "files", "build", "config", "methods", "model_folder", "training"},
-    "sweeps": {"errors", "files", "signals", "build", "config", "data", "report", "training", "evaluation"},
+    "report": {"errors", "files", "build", "config", "evaluation", "methods", "model_folder", "training"},
+    "run": {"config", "data", "report", "training"},
+    "sweeps": {"errors", "files", "signals", "build", "config", "data", "run", "training", "evaluation"},
     "config": {"errors", "build", "training"},
     "cli": {
         *("errors", "build", "config", "signals", "model", "model_folder", "data", "training", "conversion"),
-        *("evaluation", "interop", "opening", "listing", "printing", "report", "sweeps"),
+        *("evaluation", "interop", "opening", "listing", "printing", "report", "run", "sweeps"),
     },
     "printing": {"errors", "config", "conversion", "data", "training"},
     "listing": {"build", "config", "model_folder", "objectives", "opening"},
-    "__init__": {"conversion"},
+    "__init__": {"config", "conversion", "run", "training"},
     "__main__": {"cli"},
 }
 ONLY_HERE = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from translate import interop as interop
     from translate.conversion.translator import Translator
+    from translate.training.run import Outcome
 else:
 
     def __getattr__(name: str) -> Any:
@@ -17,7 +18,7 @@ else:
 
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "interop", "load"]
+__all__ = ["__version__", "interop", "load", "train"]
 
 
 def load(
@@ -66,3 +67,27 @@ def load(
         tile_statistics=tile_statistics,
         backend=backend,
     )
+
+
+def train(*words: str, config_dir: str | Path | None = None) -> "Outcome":
+    """Train, or continue an interrupted run, as `translate train` does with the same words.
+
+    Ctrl-C finishes the step, saves and returns.
+
+    Args:
+        words: settings, `KEY=VALUE` each: `translate.train("data.root=photos", "steps=5000")`.
+        config_dir: a folder of your own yaml files, as `--config-dir`.
+
+    Returns:
+        Outcome: `folder`, `steps` done, and `stopped_by`, the signal that stopped it before its end, or None.
+
+    Raises:
+        UserError: a setting, the data or the run folder does not allow it; everything there before is untouched.
+        DivergenceError: a loss or weight became NaN or infinite; the last good model and state are kept.
+    """
+    from translate.config import compose_settings
+    from translate.run import run
+
+    own = None if config_dir is None else Path(config_dir)
+    options = [] if own is None else ["--config-dir", str(own)]
+    return run(compose_settings(list(words), own), words=["train", *words, *options])

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from translate.evaluation.measures import Options
     from translate.evaluation.report import Report as EvaluationReport
     from translate.evaluation.split import Bar
+    from translate.training.run import Outcome
+    from translate.training.settings import Settings
 
 app = typer.Typer(
     name="translate",
@@ -186,17 +188,9 @@ def make_sweep(
 
 def run_training(composed: "Composed") -> None:
     """Train as configured, and say how it ended."""
-    from translate.report.write import refresh_report
-    from translate.training.devices import is_first_process
-    from translate.training.run import train as run
+    from translate.run import run
 
-    try:
-        outcome = run(
-            composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress_bar("reading images")
-        )
-    finally:
-        if is_first_process():
-            refresh_report(Path(composed.settings.output))
+    outcome = run(composed, data_progress=progress_bar("reading images"))
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if outcome.stopped_by is not None:
         console.print(
@@ -222,9 +216,16 @@ def run_training(composed: "Composed") -> None:
         console.print(
             f"Convert a folder with{' the best' * (best is not None)}\n"
             f"  translate convert {shlex.quote(str(folder))} INPUT OUTPUT{to}\n"
-            f"or train on with more steps: steps={outcome.steps * 2}\n"
+            f"or train on with more steps: {' '.join(more_steps(outcome, composed.settings))}\n"
             f"How it went: {folder / REPORT}"
         )
+
+
+def more_steps(outcome: "Outcome", settings: "Settings") -> list[str]:
+    """The words that make a finished run go on, and patience not end it again at once."""
+    patience = settings.validation.patience
+    words = [f"steps={2 * max(outcome.steps, settings.steps or 0)}"]
+    return words if patience is None else [*words, f"validation.patience={2 * patience}"]
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)

@@ -63,7 +63,7 @@ def test_unpaired_data_is_measured_by_cycles_and_sets_and_pairs_can_be_named(
     told = json.loads(ran.out)
     assert list(told["metrics"]) == ["cycle_source", "cycle_target"]
     assert set(told["distances"]) == {"model", "input unchanged", "other real images"}
-    assert told["set_counts"] == {"model": 2, "input unchanged": 2, "other real images": 2}
+    assert told["set_counts"] == {"model": 2, "input unchanged": 2, "other real images": 2, "real": 2}
     lines = (cyclegan / "evaluation_test.csv").read_text().splitlines()
     assert lines[0] == "name,cycle_source,cycle_target"
     assert [line.split(",")[0] for line in lines[1:]] == ["A/0", "A/1", "B/0", "B/1"]

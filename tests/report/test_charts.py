@@ -12,6 +12,12 @@ def test_ticks_are_round_and_around_the_range() -> None:
     assert log_ticks(0.3, 0.6) == [0.2, 0.5, 1.0]
 
 
+def test_a_short_run_has_steps_to_read_off() -> None:
+    chart = make_chart("loss", [(5, {"a": 1.0}), (90, {"a": 2.0})], {"a": "A"})
+    assert chart is not None
+    assert re.findall(r'text-anchor="middle">(\d+)<', draw(chart, 0).split("</svg>")[0]) == ["20", "40", "60", "80"]
+
+
 def test_smoothing_is_a_mean_that_begins_at_the_first_value() -> None:
     assert smooth([4.0] * 100 + [None]) == [4.0] * 100 + [None]
     first, second, *_ = smooth([0.0, 1.0, *[0.0] * 38])  # half of 40 / 20 = 2 points: weights 1/2 and 1/4

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+import translate
 from translate.config import compose_settings
 from translate.data.image import write_image
 from translate.errors import DivergenceError, UserError
@@ -19,6 +20,16 @@ from translate.report.page import SAMPLES
 from translate.report.write import refresh_report, write_report
 from translate.training.history import recorded
 
+TINY = (
+    "image_size=16",
+    "generator=unet_64",
+    "generator.num_downs=3",
+    "generator.width=2",
+    "discriminator.num_layers=1",
+    "discriminator.width=2",
+    "data.workers=0",
+    "accelerator=cpu",
+)
 HOSTILE = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "img", "input", "br"}
 
@@ -190,7 +201,7 @@ def test_how_a_run_ended_is_on_record(run: Path) -> None:
             suppress(UserError, DivergenceError),
             recorded(
                 run,
-                {"total_steps": 400},
+                {"total_steps": 400, "words": ["train", "data.root=photos", "optimizer.lr=1"], "folder": "/some where"},
                 step=lambda: 120,
                 stopped=lambda: stopped,
                 verdict=lambda: None,
@@ -205,11 +216,115 @@ def test_how_a_run_ended_is_on_record(run: Path) -> None:
     assert "Stopped at step 120 of 400." in end(None, stopped=True)
     broken = end(DivergenceError("loss became NaN", step=120))
     assert "Broke down at step 120 of 400." in broken
-    assert "Warnings loss became NaN" in broken
+    assert "Warnings Broke down: loss became NaN" in broken
+    anew = "translate train data.root=photos optimizer.lr=2e-05 resume=never"  # a tenth of the 0.0002 in config.yaml
+    assert f"begin anew with a tenth of the learning rate cd '/some where' && {anew}" in broken
     assert "Failed at step 120 of 400." in end(UserError("an image is damaged"))
     with recorded(run, {}, step=lambda: 0, stopped=lambda: False, verdict=lambda: None, is_first=False):
         pass  # other processes write nothing
     assert "Failed at step 120 of 400." in parse(run).text
+
+
+def put_model(run: Path, *words: str, **config: Any) -> None:
+    """Make it a run of other settings that has saved a model."""
+    (run / "config.yaml").write_text(yaml.safe_dump(compose_settings(["steps=400", *words]).tree))
+    (run / "model").mkdir()
+    (run / "model" / "config.json").write_text(json.dumps(config))
+
+
+def test_a_model_of_two_directions_has_commands_for_both(run: Path) -> None:
+    put_model(run, "method=cyclegan", "data.root=photos", "data.direction=BtoA", format="")
+    page = parse(run)
+    assert f"translate convert '{run}' INPUT OTHER_OUTPUT --direction AtoB" in page.text
+    assert f"measure on the test images translate evaluate '{run}' copy" in page.text
+    assert f"measure the other way translate evaluate '{run}' --direction AtoB" in page.text
+    assert "--samples" not in page.text
+
+
+def test_a_model_of_drawn_letters_is_fine_tuned_on_the_layout_that_its_method_reads(run: Path) -> None:
+    put_model(run, "method=pix2pix", "data=glyphs", "generator.latent=8", format="")
+    page = parse(run)
+    assert f"translate convert '{run}' INPUT OUTPUT --samples 5" in page.text
+    assert f"translate finetune 'from={run}' data=paired data.root=FOLDER" in page.text
+    assert "--direction" not in page.text
+
+
+def test_both_sides_are_told_once_where_they_are_alike(run: Path) -> None:
+    side = {"channels": 3, "dtype": "uint16", "low": 0, "high": 65535}
+    put_model(run, "data.root=photos", source=side, target=side)
+    assert "source and target 3 channels, uint16, range 0 to 65535" in parse(run).text
+    (run / "model" / "config.json").write_text(json.dumps({"source": side, "target": side | {"channels": 1}}))
+    assert "source 3 channels, uint16, range 0 to 65535 target 1 channel, uint16" in parse(run).text
+
+
+def test_the_metric_shown_is_one_that_tells(run: Path) -> None:
+    lines = [(200, {"cycle_source": 0.5, "kernel_distance": 8.0}), (400, {"cycle_source": 0.4, "kernel_distance": 2.0})]
+    rows = [{"step": step, "is_best": False, "metrics": metrics} for step, metrics in lines]
+    write_lines(run / "validation.jsonl", rows)
+    assert "last kernel_distance 2 step 400, from 8 at step 200" in parse(run).text
+    write_lines(run / "validation.jsonl", rows[:1])  # nothing tells yet
+    assert "last cycle_source 0.5 step 200 steps" in parse(run).text
+
+
+def test_what_a_fine_tuning_begins_with_is_known_before_it_has_a_model(run: Path) -> None:
+    assert "Trained from the start" in parse(run).text
+    tree = yaml.safe_load((run / "config.yaml").read_text())
+    tree["finetune"]["checkpoint"] = "/runs/first"
+    (run / "config.yaml").write_text(yaml.safe_dump(tree))
+    assert "Lineage To go on from /runs/first." in parse(run).text
+
+
+def test_distances_say_how_many_images_each_set_has(run: Path) -> None:
+    counts = {"model": 21, "input unchanged": 21, "real": 50}
+    distances = {"model": {"kernel_distance": 5.0, "kernel_distance_error": 0.5}, "input unchanged": {}}
+    told = {"metrics": {"cycle_source": {"value": 0.1, "low": 0.05, "high": 0.2}}, "images": 71}
+    told |= {"distances": distances, "set_counts": counts, "input_unchanged": None}
+    (run / "evaluation_test_BtoA.json").write_text(json.dumps(told))
+    page = parse(run)
+    assert "Evaluation: test, BtoA 71 images." in page.text
+    assert "model 95 % interval cycle_source 0.1000 0.0500 to 0.2000 distance" in page.text  # nothing of the unchanged
+    assert "distance from the 50 real images of the target side kernel_distance" in page.text
+    assert "model, 21 images 5 ± 0.98 input unchanged, 21 images -" in page.text  # 1.96 * 0.5
+
+
+def test_domains_say_who_judged_them_and_of_how_many_images(run: Path) -> None:
+    told = {
+        "metrics": {},
+        "domains": {"dark": {"translations": 6, "recognized": 0.5, "real": 1.0}},
+        "mean": {"recognized": 0.5, "real": 1.0},
+        "judgement": ["Recognized by somebody."],
+        "distances": {"dark": {"kernel_distance": 2.0}},
+        "set_counts": {"dark": {"translations": 6, "real": 3}},
+    }
+    (run / "evaluation_test.json").write_text(json.dumps(told))
+    page = parse(run)
+    assert "domain translations recognized real images recognized dark 6 50.0% 100.0%" in page.text
+    assert "mean of the domains - 50.0% 100.0% Recognized by somebody." in page.text
+    assert "of the domain kernel_distance dark, 6 translations, 3 real images 2" in page.text
+
+
+def test_a_cycle_is_compared_with_its_input(run: Path) -> None:
+    titles = ("input", "output", "and back")
+    for title in titles:
+        write_image(run / f"{title}.png", np.zeros((4, 4, 3), np.uint8))
+    extreme = {"kind": "best", "name": "A/1", "group": "", "metric": "cycle_source", "value": 0.5}
+    extreme["images"] = {title: f"{title}.png" for title in titles}
+    (run / "evaluation_test.json").write_text(json.dumps({"metrics": {}, "extremes": [extreme]}))
+    radios = [attributes for _, attributes in parse(run).elements if attributes.get("type") == "radio"]
+    pairs = [(radio["data-left"], radio["data-right"]) for radio in radios]
+    assert pairs == [("input", "output"), ("input", "and back")]
+    assert ["checked" in radio for radio in radios] == [True, False]
+
+
+def test_a_run_begun_from_python_has_a_page_and_the_command_that_continues_it(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = translate.train(*TINY, f"data.root={pairs}", "output=run", "steps=1", "validation.every=0")
+    assert (outcome.folder, outcome.steps, outcome.stopped_by) == (Path("run"), 1, None)
+    page = Parsed((tmp_path / "run" / "report.html").read_text())
+    assert f"cd {tmp_path} && translate train {' '.join(TINY)} " in page.text
+    assert "steps=2" in page.text
 
 
 def test_the_page_stays_small(run: Path, noise: Callable[..., np.ndarray]) -> None:

@@ -125,6 +125,7 @@ def test_patience_ends_a_run_for_good_unless_more_steps_are_asked_for(train, tmp
     assert done.code == 0, done.err
     assert "Ended at step 6: l1 has not become better since step 2 (validation.patience=2)" in done.out
     assert "Finished: 6 steps" in done.out
+    assert "train on with more steps: steps=200 validation.patience=4\n" in done.out
     again = train("steps=100", *words)
     assert again.code == 0
     assert "Finished: 6 steps" in again.out

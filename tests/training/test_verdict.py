@@ -148,7 +148,48 @@ def test_a_run_that_learned_nothing_is_not_said_to_have_gone_well():
     diagnosis, _ = follow(*[FINE] * 5)
     diagnosis.measured += measured(0.21, 0.2, 0.25, best=(1, 2))
     assert diagnosis.conclude(1000, "finished") == (
-        "The run ended no better than it began: validation l1 rose from 0.21 to 0.25, best at step 500; no warning."
+        "The run ended worse than it began: validation l1 rose from 0.21 to 0.25, best at step 500; no warning."
+    )
+
+
+def test_a_gain_of_less_than_a_twentieth_or_than_chance_is_hardly_one():
+    def told(*rows):
+        diagnosis, _ = follow(*[FINE] * 5)
+        diagnosis.measured += [{"step": step, "is_best": False} | row for step, row in enumerate(rows)]
+        return diagnosis.conclude(1000, "finished").partition(":")[0]
+
+    def distances(there, back, error):
+        return {
+            "metrics": {"kernel_distance": there, "kernel_distance_back": back},
+            "errors": {"kernel_distance": error, "kernel_distance_back": error},
+        }
+
+    well, hardly = "The run went well", "The run ended hardly better than it began"
+    assert told({"metrics": {"l1": 0.165}}, {"metrics": {"l1": 0.16}}) == hardly
+    assert told({"metrics": {"l1": 0.165}}, {"metrics": {"l1": 0.15}}) == well
+    assert told({"metrics": {"ssim": 0.5}}, {"metrics": {"ssim": 0.52}}) == hardly
+    # The interval of a difference of two values with an error of 1 each is 1.96 * 2 ** 0.5 = 2.77 on both sides.
+    assert told(distances(7.0, 5.0, 1.0), distances(4.5, 5.0, 1.0)) == hardly
+    assert told(distances(7.0, 5.0, 1.0), distances(4.0, 7.0, 1.0)) == well
+    assert told(distances(7.0, 5.0, 1.0), distances(4.0, 8.0, 1.0)) == "The run went well one way, and worse the other"
+
+
+def test_data_that_looked_wrong_leave_a_doubt_though_later_lines_do_not_show_it():
+    unrelated = {"forward_relatedness": 0.01, "forward_l1": 0.3, "forward_l1_of_mean": 0.3}
+    related = unrelated | {"forward_relatedness": 0.5}
+    diagnosis, called = follow(*[FINE] * 8, *[unrelated] * 8, *[related] * 20)
+    assert [name for _, name, _ in called] == ["answers do not depend on the inputs"]
+    diagnosis.measured += measured(0.38, 0.3)
+    assert diagnosis.conclude(1000, "finished") == (
+        "The run ended in doubt: validation l1 fell from 0.38 to 0.3; "
+        "there was: answers do not depend on the inputs (since step 180)."
+    )
+
+
+def test_what_came_first_is_told_first():
+    diagnosis, _ = follow({"generator_update": 1.0}, {"generator_update": 1.0}, *[FINE] * 8, *[FLAT] * 8)
+    assert diagnosis.conclude(1000, "finished") == (
+        "The run went badly: earlier: steps too large (since step 40); at its end: flat images (since step 220)."
     )
 
 
@@ -161,6 +202,11 @@ def test_nothing_is_said_to_be_well_without_evidence():
     assert diagnosis.conclude(1000, "finished") == "Nothing was measured that tells how well the run went: no warning."
     diagnosis.measured += measured(0.2)
     assert diagnosis.conclude(1000, "finished") == "The run was too short to judge: no warning."
+
+
+def test_a_run_that_broke_down_was_not_warned_of_before():
+    diagnosis, _ = follow(FINE)
+    assert diagnosis.conclude(5, "broke down") == "The run broke down at step 5: no warning before."
 
 
 def test_a_cycle_that_is_less_exact_is_not_a_worse_run():
@@ -190,7 +236,7 @@ def test_the_metric_and_the_best_step_are_those_of_the_best_model():
 def test_a_bad_run_names_what_was_wrong_at_its_end_and_before():
     diagnosis, _ = follow(*[FLAT] * 8, *[FINE] * 8)
     diagnosis.measured += measured(0.2, 0.1)
-    told = "The run ended well: validation l1 fell from 0.2 to 0.1; there was: flat images."
+    told = "The run ended well: validation l1 fell from 0.2 to 0.1; there was: flat images (since step 20)."
     assert diagnosis.conclude(1000, "finished") == told
     diagnosis, _ = follow(*[FLAT] * 8)
     assert diagnosis.conclude(1000, "finished") == "The run went badly: at its end: flat images (since step 20)."

@@ -66,6 +66,7 @@ class DomainEvaluation:
         classifier_steps: steps that the classifier was trained.
         unseen: domains that no training image shows, so that no classifier can tell them.
         sets: by request, distances of the translations from the real images that show it.
+        set_counts: by request, the `translations` and the `real` images compared.
         notes: what was not measured, and why.
         picture: a translation by its place: the input, the output and, if known, the true answer, (C, H, W) in [0, 1].
     """
@@ -76,6 +77,7 @@ class DomainEvaluation:
     classifier_steps: int
     unseen: tuple[str, ...] = ()
     sets: dict[str, dict[str, float]] = field(default_factory=dict)
+    set_counts: dict[str, dict[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     picture: Callable[[int], dict[str, Tensor]] | None = None
 
@@ -94,6 +96,19 @@ class DomainEvaluation:
     def scored(self) -> list[Scored]:
         """The translations; the mean over them is that over the requests, each counting alike."""
         return [Scored(row.name, row.request, row.values) for row in self.rows]
+
+    @property
+    def judgement(self) -> list[str]:
+        """What recognized the domains, and how far it can be trusted, a sentence each."""
+        said = [
+            f"Recognized by a ResNet-18 trained for {self.classifier_steps} steps on the training images, which saw "
+            "neither the model nor its translations."
+        ]
+        if self.unseen:
+            said.append(f"Not measured, since no training image here shows them: {', '.join(self.unseen)}.")
+        if self.mean.get("real", 1) < 0.9:
+            said.append("It is often wrong on real images too, so that what it says of translations means little.")
+        return said
 
     @cached_property
     def resampled(self) -> dict[str, np.ndarray]:
@@ -217,7 +232,9 @@ def evaluate_domains(
         for request in requests
         for values in measures.measure({f"made {request.text}": f"real {request.text}"}).values()
     }
-    return DomainEvaluation(split, rows, real, classifier.steps, unseen, sets, measures.notes, picture)
+    count = measures.distances[0].count
+    set_counts = {text: {"translations": count(f"made {text}"), "real": count(f"real {text}")} for text in sets}
+    return DomainEvaluation(split, rows, real, classifier.steps, unseen, sets, set_counts, measures.notes, picture)
 
 
 def _checked_domains(data: DataSource, engine: TorchEngine) -> Domains:

@@ -40,7 +40,7 @@ class PairEvaluation:
         has_answers: whether the images are pairs.
         sets: distances from the real images of the target side, of the model's images, of the input unchanged, and of
             as many other real images, of the training split.
-        set_counts: images of each of these sets.
+        set_counts: images of each of these sets, and the real ones.
         classes: of pairs whose target is a label map, the pixels of each class as of `count_classes`, or None.
         notes: what was not measured, and why.
         picture: an image by its place: what was translated and what became of it, by title, (C, H, W) in [0, 1].
@@ -124,7 +124,7 @@ def evaluate_pairs(
         rows,
         mean_of(identity) if identity else None,
         sets=run.distances(),
-        set_counts={name: run.measures.distances[0].count(name) for name in (MODEL, UNCHANGED, OTHERS)},
+        set_counts={name: run.measures.distances[0].count(name) for name in (MODEL, UNCHANGED, OTHERS, REAL)},
         classes=np.concatenate(classes) if classes else None,
         notes=(*run.measures.notes, *run.notes),
         picture=lambda place: run.picture(place, "true answer"),
@@ -173,7 +173,7 @@ def evaluate_unpaired(
         None,
         has_answers=False,
         sets=run.distances(),
-        set_counts={name: run.measures.distances[0].count(name) for name in (MODEL, UNCHANGED, OTHERS)},
+        set_counts={name: run.measures.distances[0].count(name) for name in (MODEL, UNCHANGED, OTHERS, REAL)},
         notes=(*run.measures.notes, *run.notes),
         picture=lambda place: run.picture(place, None),
     )

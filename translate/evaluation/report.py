@@ -13,12 +13,13 @@ from rich.table import Table
 
 from translate.batch import Labeled, Pair
 from translate.conversion.torch_engine import TorchEngine
-from translate.evaluation.bootstrap import SURE, interval
+from translate.evaluation.bootstrap import interval
 from translate.evaluation.domains import DomainEvaluation, evaluate_domains
 from translate.evaluation.extremes import write_extremes
 from translate.evaluation.measures import Options
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER
-from translate.evaluation.pairs import MODEL, REAL, UNCHANGED, PairEvaluation, evaluate_pairs, evaluate_unpaired
+from translate.evaluation.pairs import MODEL, UNCHANGED, PairEvaluation, evaluate_pairs, evaluate_unpaired
+from translate.evaluation.sets import distance_names, distance_text, set_label, set_title
 from translate.evaluation.split import Bar, choose_kind
 from translate.files import write_text
 
@@ -65,14 +66,15 @@ class Report:
             "images": len({row.name for row in found.scored}),
             "metrics": metrics,
             "distances": found.sets,
+            "set_counts": found.set_counts,
             "notes": list(found.notes),
             "per_image": str(self.per_image),
             "picture": None if self.picture is None else str(self.picture),
             "extremes": list(self.extremes),
         }
         if isinstance(found, DomainEvaluation):
-            return told | {"domains": found.table}
-        return told | {"input_unchanged": found.identity, "set_counts": found.set_counts}
+            return told | {"domains": found.table, "mean": found.mean, "judgement": found.judgement}
+        return told | {"input_unchanged": found.identity}
 
 
 def evaluate_model(
@@ -185,25 +187,22 @@ def print_sides(evaluation: PairEvaluation) -> None:
             beside = f"{unchanged[name]:.4f}" if name in unchanged else "-"
             table.add_row(name, f"{value:.4f}", f"{low:.4f} to {high:.4f}", beside)
         Console().print(table)
-    sets = {f"{name}, {evaluation.set_counts[name]} images": row for name, row in evaluation.sets.items()}
-    print_sets(sets, f"distance from the {REAL} images of the target side" if means else title)
+    if not means:
+        Console(highlight=False).print(title)
+    print_sets(evaluation.sets, set_title(evaluation.set_counts, of_domains=False), evaluation.set_counts)
 
 
-def print_sets(sets: Mapping[str, Mapping[str, float]], title: str) -> None:
-    """Distances of sets of images, a row each; those with a standard error with their 95 % interval."""
-    names = [name for name in dict.fromkeys(key for row in sets.values() for key in row) if not name.endswith("_error")]
+def print_sets(sets: Mapping[str, Mapping[str, float]], title: str, counts: Mapping[str, object]) -> None:
+    """Distances of sets of images, a row each, with what is known of their number; those with a standard error with
+    their 95 % interval."""
+    names = distance_names(sets)
     if not names:
         return
     table = Table("", *names, title=title)
     for name, row in sets.items():
-        table.add_row(escape(name), *(distance_text(row, key) if key in row else "-" for key in names))
+        label = escape(set_label(name, counts))
+        table.add_row(label, *(distance_text(row, key) if key in row else "-" for key in names))
     Console().print(table)
-
-
-def distance_text(row: Mapping[str, float], name: str) -> str:
-    """A distance and, where its standard error is known, how far the 95 % interval reaches."""
-    error = row.get(f"{name}_error")
-    return f"{row[name]:.4g}" if error is None else f"{row[name]:.4g} ± {SURE * error:.2g}"
 
 
 def print_domains(evaluation: DomainEvaluation) -> None:
@@ -222,19 +221,13 @@ def print_domains(evaluation: DomainEvaluation) -> None:
         for name, row in [*rows, ("mean", evaluation.mean)]:
             table.add_row(name, *(f"{row[metric]:.4f}" if metric in row else "-" for metric in metrics))
         Console().print(table)
-    print_sets(evaluation.sets, "distance of the translations from the real images of the domain")
+    print_sets(evaluation.sets, set_title(evaluation.set_counts, of_domains=True), evaluation.set_counts)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for name, values in evaluation.resampled.items():
         low, high = interval(values)
         console.print(f"{name}, 95 % interval of the mean: {low:.4f} to {high:.4f}")
-    console.print(
-        f"Recognized by a ResNet-18 trained for {evaluation.classifier_steps} steps on the training images, which saw "
-        "neither the model nor its translations."
-    )
-    if evaluation.unseen:
-        console.print(f"Not measured, since no training image here shows them: {', '.join(evaluation.unseen)}.")
-    if evaluation.mean.get("real", 1) < 0.9:
-        console.print("It is often wrong on real images too, so that what it says of translations means little.")
+    for sentence in evaluation.judgement:
+        console.print(sentence)
 
 
 def print_comparison(reports: Sequence[Report]) -> None:
@@ -253,13 +246,14 @@ def print_comparison(reports: Sequence[Report]) -> None:
             table.add_section()
         Console().print(table)
     overall = {report.checkpoint: pooled(report.evaluation) for report in reports}
-    print_sets({name: row for name, row in overall.items() if row}, "distance from the real images")
+    counts = {report.checkpoint: report.evaluation.set_counts.get(MODEL) for report in reports}
+    print_sets({name: row for name, row in overall.items() if row}, "distance from the real images", counts)
     difference = paired_difference(reports)
     if difference:
         console.print(f"{reports[1].checkpoint} minus {reports[0].checkpoint}, on the same images:")
         table = Table("", "difference", "95 % interval", "")
         for name, (value, (low, high)) in difference.items():
-            table.add_row(name, f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}", verdict(name, low, high))
+            table.add_row(name, f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}", better_one(name, low, high))
         Console().print(table)
     elif len(reports) == 2:
         apart = told_apart(*reports)
@@ -298,7 +292,7 @@ def told_apart(one: Report, other: Report) -> list[str]:
     return [name for name in names if one.measured_on.get(name) != other.measured_on.get(name)]
 
 
-def verdict(name: str, low: float, high: float) -> str:
+def better_one(name: str, low: float, high: float) -> str:
     """Which of two models a difference speaks for."""
     if low <= 0 <= high:
         return "could be chance"
@@ -310,5 +304,5 @@ def pooled(evaluation: Evaluation) -> Mapping[str, float]:
     if isinstance(evaluation, PairEvaluation):
         return evaluation.sets.get(MODEL, {})
     rows = list(evaluation.sets.values())
-    names = [name for name in dict.fromkeys(key for row in rows for key in row) if not name.endswith("_error")]
+    names = distance_names(evaluation.sets)
     return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}

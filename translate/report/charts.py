@@ -114,7 +114,10 @@ def _svg(chart: Chart, number: int, *, is_log: bool) -> Html:
     for tick in ticks:
         parts.append(element("line", x1=LEFT, x2=RIGHT, y1=f"{y(tick):.1f}", y2=f"{y(tick):.1f}", class_="grid"))
         parts.append(element("text", short(tick), x=LEFT - 6, y=f"{y(tick) + 4:.1f}", text_anchor="end"))
-    across = [tick for tick in linear_ticks(first, last, 4) if first <= tick <= last]
+    for count in (4, 6, 8):
+        across = [tick for tick in linear_ticks(first, last, count) if first <= tick <= last]
+        if len(across) > 2:
+            break
     for tick in across:
         parts.append(element("text", short(tick), x=f"{x(tick):.1f}", y=BOTTOM + 20, text_anchor="middle"))
     for place, values in enumerate(shown.values()):

@@ -20,10 +20,13 @@ from translate.model_folder import CONFIG as MODEL_CONFIG
 from translate.training.history import HISTORY
 from translate.training.log import METRICS, VALIDATION, WARNINGS, best_measurement, read_metrics
 from translate.training.run_folder import CONFIG
+from translate.training.verdict import telling
 
 Line = Mapping[str, Any]
 SAMPLE = re.compile(r"step_(\d+)\.png")
 LENGTH = re.compile(r"(steps|epochs)=")
+LAYOUTS = {"Pair": "paired", "Unpaired": "unpaired", "Labeled": "domains"}
+"""What reads folders of each kind of batch."""
 
 
 @dataclass(frozen=True)
@@ -98,45 +101,74 @@ class Run:
 
     @property
     def metric(self) -> str | None:
-        """The metric that chooses the best model, else the first one measured."""
-        chosen = self.tree.get("validation", {}).get("metric")
-        return chosen or (next(iter(self.measured[0]["metrics"]), None) if self.measured else None)
+        """The metric that chooses the best model, else the one that tells most, else the first one measured."""
+        chosen: str | None = self.tree.get("validation", {}).get("metric")
+        first = next(iter(self.measured[0]["metrics"]), None) if self.measured else None
+        return chosen or telling(self.measured, None)[0] or first
 
     @property
     def has_model(self) -> bool:
         """Whether it can be converted with."""
         return bool(self.model)
 
-    @property
-    def is_reversible(self) -> bool:
-        """Whether the model translates both ways."""
+    @cached_property
+    def method(self) -> type[Method] | None:
+        """The method; None if it is the user's own, whose code is not run for a page."""
         try:
             method = resolve(self.tree["method"]["_target_"], ("translate.methods.",))
-        except (UserError, KeyError, TypeError):  # the user's own method, whose code is not run for a page
-            return False
-        return isinstance(method, type) and issubclass(method, Method) and method.is_reversible
+        except (UserError, KeyError, TypeError):
+            return None
+        return method if isinstance(method, type) and issubclass(method, Method) else None
+
+    @property
+    def other_data(self) -> str:
+        """The words that put other images in the place of those it learned from."""
+        kind = str(self.tree.get("data", {}).get("_target_", "")).rpartition(".")[2]
+        if kind == "JointData":
+            return "data.first.root=FOLDER data.second.root=FOLDER"
+        if kind == "GlyphData" and self.method is not None:
+            return f"data={LAYOUTS[self.method.batch_type.__name__]} data.root=FOLDER"
+        return "data.root=FOLDER"
 
     def commands(self) -> list[tuple[str, str]]:
         """(what it is for, command) to go on from here."""
         found = []
         words = list(self.begun.get("words", ()))
+        rate = (self.tree.get("optimizer") or {}).get("lr")
         if words:
             where = f"cd {shlex.quote(str(self.begun['folder']))} && translate "
             if self.state == "finished" and not {"-m", "--multirun"} & set(words):
                 longer = [word for word in words if not LENGTH.match(word)] + [f"steps={2 * self.step}"]
                 found.append(("train on, twice as long", where + shlex.join(longer)))
+            elif self.state == "broke down" and isinstance(rate, int | float):  # again it would end in the same way
+                others = [word for word in words if not word.startswith(("optimizer.lr=", "resume="))]
+                anew = [*others, f"optimizer.lr={rate / 10:g}", "resume=never"]
+                found.append(("begin anew with a tenth of the learning rate", where + shlex.join(anew)))
             else:
                 found.append(("continue: the same command again", where + shlex.join(words)))
         if self.has_model:
             run = shlex.quote(str(self.folder))
             to = " --to all" if self.model.get("domains") else ""
             found.append(("convert a folder", f"translate convert {run} INPUT OUTPUT{to}"))
-            if self.is_reversible:
-                back = "AtoB" if self.tree["data"].get("direction", "AtoB") == "BtoA" else "BtoA"
-                found.append(("convert the other way", f"translate convert {run} INPUT OUTPUT --direction {back}"))
-            found.append(("measure on the test split", f"translate evaluate {run} --split test"))
+            if (self.tree.get("generator") or {}).get("latent"):
+                found.append(
+                    (
+                        "convert a folder, five random answers for each image",
+                        f"translate convert {run} INPUT OUTPUT --samples 5",
+                    )
+                )
+            measure = f"translate evaluate {run}"
+            is_reversible = self.method is not None and self.method.is_reversible
+            back = "AtoB" if self.tree.get("data", {}).get("direction") == "BtoA" else "BtoA"
+            if is_reversible:
+                found.append(
+                    ("convert the other way", f"translate convert {run} INPUT OTHER_OUTPUT --direction {back}")
+                )
+            found.append(("measure on the test images", measure))
+            if is_reversible:
+                found.append(("measure the other way", f"{measure} --direction {back}"))
             begin = shlex.quote(f"from={self.folder}")
-            found.append(("fine-tune on other images", f"translate finetune {begin} data.root=FOLDER"))
+            found.append(("fine-tune on other images", f"translate finetune {begin} {self.other_data}"))
             found.append(("one file for other programs", f"translate export {run} --output model.onnx"))
         found.append(("make this page again", f"translate report {shlex.quote(str(self.folder))}"))
         return found

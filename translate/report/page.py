@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
+from translate.evaluation.sets import distance_names, distance_text, set_label, set_title
 from translate.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, chart_grid, make_chart
 from translate.report.facts import Line, Run
 from translate.report.markup import Html, element, embedded_json, join, table
@@ -18,6 +19,8 @@ SAMPLES = 30
 SAMPLE_BYTES = 7_500_000
 PAIR_BYTES = 2_500_000
 """Bytes of all sample grids and of all best and worst images; a page has a third more for the same, as base64."""
+COMPARED = (("input", "output"), ("true answer", "output"), ("input", "and back"))
+"""What a before/after slider can show: left and right."""
 ENDS = {
     "finished": "Finished after {step:,} steps.",
     "stopped": "Stopped at step {step:,} of {total:,}.",
@@ -67,9 +70,11 @@ class Page:
             numbers.append(
                 (f"best {run.metric}", f"{run.best['metrics'][run.metric]:.4g}", f"step {run.best['step']:,}")
             )
-        if run.measured and run.metric:
-            last = run.measured[-1]
-            numbers.append((f"last {run.metric}", f"{last['metrics'][run.metric]:.4g}", f"step {last['step']:,}"))
+        values = {row["step"]: row["metrics"][run.metric] for row in run.measured if run.metric in row["metrics"]}
+        if values:
+            (first, before), (last, value) = next(iter(values.items())), values.popitem()
+            since = f", from {before:.4g} at step {first:,}" if first != last else ""
+            numbers.append((f"last {run.metric}", f"{value:.4g}", f"step {last:,}{since}"))
         of = f"of {run.total_steps:,}" if run.total_steps else ""
         numbers.append(("steps", f"{run.step:,}", of))
         if run.rows and run.speed is not None:
@@ -101,7 +106,7 @@ class Page:
         """What went wrong, and when."""
         lines = [element("li", warning_text(line)) for line in self.run.warnings]
         if self.run.state in ("failed", "broke down") and self.run.ended and self.run.ended.get("why"):
-            lines.append(element("li", str(self.run.ended["why"])))
+            lines.append(element("li", f"{self.run.state.capitalize()}: {self.run.ended['why']}"))
         return section("Warnings", element("ul", *lines)) if lines else Html("")
 
     def curves(self) -> Html:
@@ -123,7 +128,9 @@ class Page:
             charts.append(make_chart(name.replace("_", " "), rows, {name: name}))
         shown = [chart for chart in charts if chart is not None]
         if not shown:
-            return section("Curves", element("p", "Nothing has been logged yet."))
+            return section(
+                "Curves", element("p", "Nothing was logged." if run.ended else "Nothing has been logged yet.")
+            )
         parts = [
             element(
                 "p",
@@ -183,11 +190,12 @@ class Page:
             step=1,
             aria_label="step of the samples",
         )
-        note = f"The same images at {len(shown)} steps; the files are in samples/.{also}"
+        when = f"The same images at {len(shown)} steps" if len(shown) > 1 else "Images"
+        note = f"{when}; the files are in samples/.{also}"
         return section(
             "Samples",
             element("p", note, class_="note"),
-            element("p", slider, " ", element("output", ""), class_="steps script"),
+            element("p", slider, " ", element("output", ""), class_="steps script", hidden=len(shown) < 2),
             element("div", *shown, class_="samples"),
         )
 
@@ -197,13 +205,14 @@ class Page:
         count = sum(len(extreme["images"]) for found in told.values() for extreme in found.get("extremes", ()))
         for path, found in told.items():
             most = PAIR_BYTES // max(1, count)
-            name = path.stem.removeprefix("evaluation_").replace("_", " ")
+            name = path.stem.removeprefix("evaluation_").replace("_", ", ")
             where = "" if path.parent.resolve() == self.run.folder else f", {path.parent.name}/"
             of = f" of the model of step {found['steps']:,}" if found.get("steps") else ""
             parts = [element("p", f"{found.get('images', 0)} images{of}.", class_="note"), *_measures(found)]
-            titles = dict.fromkeys(title for extreme in found.get("extremes", ()) for title in extreme["images"])
-            if "output" in titles and len(titles) > 2:
-                parts.append(_choice(path.stem, [title for title in titles if title != "output"]))
+            titles = {title for extreme in found.get("extremes", ()) for title in extreme["images"]}
+            pairs = [pair for pair in COMPARED if titles.issuperset(pair)]
+            if len(pairs) > 1:
+                parts.append(_choice(f"{path.parent.name} {path.stem}", pairs))
             for kind in ("best", "worst"):
                 extremes = [extreme for extreme in found.get("extremes", ()) if extreme["kind"] == kind]
                 if extremes:
@@ -237,7 +246,9 @@ class Page:
             for each in self.run.model.get("lineage", ())
         ]
         if not rows:
-            return section("Lineage", element("p", "Trained from the start: from fresh weights."))
+            began = (self.run.tree.get("finetune") or {}).get("checkpoint")
+            said = f"To go on from {began}." if began else "Trained from the start: from fresh weights."
+            return section("Lineage", element("p", said))
         return section("Lineage", table(("", "made from", "steps", "sha256"), rows))
 
     def data(self) -> Html:
@@ -245,8 +256,10 @@ class Page:
         run = self.run
         rows = [("root", show(run.tree.get("data", {}).get("root")))]
         rows += [(what, f"{count:,}") for what, count in run.begun.get("images", {}).items()]
-        for name in ("source", "target"):
-            side = run.model.get(name)
+        sides = {name: run.model.get(name) for name in ("source", "target")}
+        if sides["source"] == sides["target"]:
+            sides = {"source and target": sides["source"]}
+        for name, side in sides.items():
             if side:
                 kind = "label map, " if side.get("labels") else ""
                 reach = f"range {side['low']:g} to {side['high']:g}"
@@ -311,31 +324,45 @@ def _measures(found: Line) -> Iterator[Html]:
     unchanged = found.get("input_unchanged") or {}
     rows = []
     for name, row in found["metrics"].items():
-        beside = f"{unchanged[name]:.4f}" if name in unchanged else "-"
-        rows.append((name, f"{row['value']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}", beside))
+        beside = (f"{unchanged[name]:.4f}" if name in unchanged else "-",) if unchanged else ()
+        rows.append((name, f"{row['value']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}", *beside))
     if rows:
-        yield table(("", "model", "95 % interval", "input unchanged"), rows)
-    for title, sets in (("distances", found.get("distances")), ("domains", found.get("domains"))):
-        names = list(dict.fromkeys(key for row in (sets or {}).values() for key in row))
-        if names:
-            yield table((title, *names), [_numbers(name, row, names) for name, row in (sets or {}).items()])
+        yield table(("", "model", "95 % interval", *(("input unchanged",) if unchanged else ())), rows)
+    domains, sets, counts = found.get("domains") or {}, found.get("distances") or {}, found.get("set_counts") or {}
+    names = list(dict.fromkeys(key for row in domains.values() for key in row))
+    if names:
+        every = {**domains, "mean of the domains": found["mean"]} if found.get("mean") else domains
+        head = ("domain", *("real images recognized" if name == "real" else name for name in names))
+        yield table(head, [(name, *(_domain_number(row, key) for key in names)) for name, row in every.items()])
+    for sentence in found.get("judgement", ()):
+        yield element("p", sentence, class_="note")
+    names = distance_names(sets)
+    if names:
+        lines = [
+            (set_label(name, counts), *(distance_text(row, key) if key in row else "-" for key in names))
+            for name, row in sets.items()
+        ]
+        yield element("h3", set_title(counts, of_domains=bool(domains)))
+        yield table(("", *names), lines)
     for note in found.get("notes", ()):
         yield element("p", f"Not measured: {note}.", class_="note")
 
 
-def _numbers(name: str, row: Mapping[str, float], names: list[str]) -> tuple[str, ...]:
-    return (name, *(f"{row[key]:.4g}" if key in row else "-" for key in names))
+def _domain_number(row: Mapping[str, float], name: str) -> str:
+    if name not in row:
+        return "-"
+    return f"{row[name]:.1%}" if name in ("recognized", "real") else f"{row[name]:.4g}"
 
 
-def _choice(name: str, titles: list[str]) -> Html:
-    """What the outputs are drawn over."""
+def _choice(name: str, pairs: list[tuple[str, str]]) -> Html:
+    """What is drawn over what."""
     buttons = (
         element(
             "label",
-            element("input", type="radio", name=name, value=title, checked=title == titles[0]),
-            f" {title} against output",
+            element("input", type="radio", name=name, checked=pair == pairs[0], data_left=pair[0], data_right=pair[1]),
+            f" {pair[0]} against {pair[1]}",
         )
-        for title in titles
+        for pair in pairs
     )
     return element("p", *buttons, class_="controls script against")
 
@@ -357,8 +384,7 @@ def _compared(extreme: Line, folder: Path, most: int) -> Html:
                 alt=f"{title} of {name}",
                 class_="small" if small else None,
             )
-            role = "output" if title == "output" else "other"
-            figures.append(element("figure", element("figcaption", title), image, class_=role, data_title=title))
+            figures.append(element("figure", element("figcaption", title), image, data_title=title))
     slider = element(
         "input",
         type="range",

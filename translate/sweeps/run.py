@@ -14,7 +14,7 @@ import torch
 
 from translate.data.source import Progress
 from translate.errors import DivergenceError, UserError
-from translate.report.write import refresh_report
+from translate.run import run as train
 from translate.signals import Interrupted, leave_on_signal
 from translate.sweeps.plan import Planned
 from translate.sweeps.plot import draw_sweep
@@ -31,9 +31,8 @@ from translate.sweeps.table import (
     write_table,
 )
 from translate.training.checkpoint import read_progress
-from translate.training.devices import is_first_process
 from translate.training.log import METRICS
-from translate.training.run import Outcome, train
+from translate.training.run import Outcome
 
 DRAW_AFTER = 60
 """Seconds at least between two drawings of sweep.png."""
@@ -132,12 +131,9 @@ def _last_change(folder: Path) -> int:
 
 
 def _train(run: Planned, judges: Path, progress: Progress | None) -> Outcome:
-    composed = run.composed
     try:
-        return train(composed.settings, composed.tree, allowed=composed.allowed, data_progress=progress, judges=judges)
+        return train(run.composed, data_progress=progress, judges=judges)
     finally:
-        if is_first_process():
-            refresh_report(Path(composed.settings.output))
         gc.collect()  # networks and optimisers refer to one another
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

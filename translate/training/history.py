@@ -4,7 +4,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,8 @@ def recorded(
     note("stopped" if stopped() else "finished", verdict=verdict())
 
 
-def environment(device: torch.device, processes: int) -> dict[str, Any]:
-    """What a run runs on, and the words that were typed for it."""
+def environment(device: torch.device, processes: int, words: Sequence[str] | None = None) -> dict[str, Any]:
+    """What a run runs on, and the words that begin it on the command line; None is those that were typed, if any."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     count = torch.get_num_threads()
     threads = "" if device.type == "cuda" else f", {count} thread{'s' * (count > 1)}"
@@ -64,5 +64,5 @@ def environment(device: torch.device, processes: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": f"{processes} x {name}{threads}",
         "folder": str(Path.cwd()),
-        "words": sys.argv[1:] if is_ours else [],
+        "words": list(words) if words is not None else sys.argv[1:] if is_ours else [],
     }

@@ -1,7 +1,7 @@
 """One training run: from settings to a finished run folder."""
 
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,14 +70,16 @@ def train(
     tree: Mapping[str, Any],
     *,
     allowed: tuple[str, ...] = LOCAL,
+    words: Sequence[str] | None = None,
     data_progress: Progress | None = None,
     judges: Path | None = None,
 ) -> Outcome:
     """Start or continue the run in `settings.output`; the same call on a finished run returns at once.
 
-    `tree` is the same configuration as plain values, as it is saved in the run. `data_progress` may show how far the
-    inspection of the data is. A classifier that judges translations between domains is kept in the folder `judges`
-    (default: that of the run).
+    `tree` is the same configuration as plain values, as it is saved in the run. `words` are what `translate` would be
+    told to do the same; None is what it was told, if it is what runs. `data_progress` may show how far the inspection
+    of the data is. A classifier that judges translations between domains is kept in the folder `judges` (default: that
+    of the run).
 
     Raises:
         UserError: a setting, the data or the run folder does not allow it; everything there before is untouched.
@@ -217,7 +219,7 @@ def train(
         stop_on_signal() as stop,
         recorded(
             folder,
-            environment(fabric.device, fabric.world_size)
+            environment(fabric.device, fabric.world_size, words)
             | {"total_steps": total_steps, "images": inspection.counts, "parameters": count_parameters(networks)},
             step=lambda: job.step,
             stopped=lambda: stop.signal is not None and job.step < total_steps,

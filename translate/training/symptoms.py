@@ -322,7 +322,8 @@ SYMPTOMS = (
         discriminator_won,
         "it is right about {right:.1%} of images, and what the generators minimise hardly falls any more ({before:.4g} "
         "a tenth of the run before, {now:.4g} now)",
-        "fewer steps of the discriminator (a smaller method.n_critic, if it is above 1), discriminator.spectral_norm=true, gradient_penalty=r1, "
+        "fewer steps of the discriminator (a smaller method.n_critic, if it is above 1), "
+        "discriminator.spectral_norm=true, gradient_penalty=r1, "
         "stabilizers.label_smoothing=0.1, or with few images discriminator_augmentation=diffaugment",
         can_show=_has_generator_losses,
     ),

@@ -152,7 +152,7 @@ class Diagnosis:
         return found
 
     def conclude(self, step: int, ending: Ending) -> str:
-        """How the run went, in a sentence; well only if a metric that tells became clearly better, and at no symptom."""
+        """How the run went, in a sentence: well only if a metric that tells became clearly better, without symptoms."""
         metric, rows = telling(self.measured, self.metric)
         present = [name for name, episode in self._episodes.items() if episode.is_called]
         past = [each.symptom for each in self.called if each.symptom.name not in present]
