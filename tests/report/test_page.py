@@ -1,6 +1,7 @@
 """The report of a run: one file that holds what the run's files say, and nothing else's markup."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +17,7 @@ import translate
 from translate.config import compose_settings
 from translate.data.image import write_image
 from translate.errors import DivergenceError, UserError
-from translate.report.page import SAMPLES
+from translate.report.page import SAMPLES, _with_interval
 from translate.report.write import refresh_report, write_report
 from translate.training.history import recorded
 
@@ -381,3 +382,9 @@ def test_evaluate_adds_the_best_and_the_worst(
         assert all((folder / file).is_file() for file in extreme["images"].values())
     ran = command("report", folder)
     assert (ran.code, ran.out) == (0, f"{folder / 'report.html'}\n")
+
+
+def test_the_curve_of_a_metric_has_its_interval_where_it_is_known() -> None:
+    row = {"metrics": {"kid": 3.0, "l1": 0.5}, "errors": {"kid": 0.5}}
+    assert _with_interval(row, "kid") == pytest.approx({"kid": 3.0, "low": 3 - 0.98, "high": 3 + 0.98})
+    assert _with_interval(row, "l1") == pytest.approx({"l1": 0.5, "low": math.nan, "high": math.nan}, nan_ok=True)
