@@ -256,6 +256,7 @@ def train(
             if agreed(fabric, 0, bool(stop)):
                 log.conclude(step, "stopped")
                 return Outcome(folder, step, total_steps, stop.signal)
+        log.start_clock()
         try:
             steps = fit(job, log, stop, save=save, show=show, keep=keep)
             if validation is not None and validation.is_over:
