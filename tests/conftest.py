@@ -1,10 +1,16 @@
 """What many tests share: tiny images, tiny networks, and the command line run in this process."""
 
+import json
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -157,3 +163,114 @@ def command(
         return Ran(code, captured.out, captured.err)
 
     return run
+
+
+WARM = """
+import importlib, json, os, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "pid" in asked:
+        pid, status = os.waitpid(asked["pid"], os.WNOHANG)
+        answer = os.waitstatus_to_exitcode(status) if pid else None
+    else:
+        answer = os.fork()
+        if not answer:
+            break
+    print(json.dumps(answer), flush=True)
+else:
+    sys.exit()
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+for number, path in enumerate(asked["logs"], start=1):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+os.environ.update(asked["environment"])
+sys.argv = asked["argv"]
+exec(asked["code"], {"__name__": "__main__"})
+"""
+"""A program that imports, and then becomes one program after the other, each in a process of its own."""
+
+
+class Process:
+    """A process of such a program, used as one of subprocess is."""
+
+    def __init__(self, program: "subprocess.Popen[str]", **asked: object) -> None:
+        self.program = program
+        self.returncode: int | None = None
+        self.pid: int = self.ask(**asked)
+
+    def ask(self, **asked: object) -> Any:
+        assert self.program.stdin is not None
+        assert self.program.stdout is not None
+        print(json.dumps(asked), file=self.program.stdin, flush=True)
+        return json.loads(self.program.stdout.readline())
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self.ask(pid=self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float = 120) -> int:
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            assert time.monotonic() < deadline, "the process does not end"
+            time.sleep(0.005)
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """A program that has imported `modules` and becomes others."""
+    with ExitStack() as programs:
+
+        @cache
+        def start(*modules: str) -> "subprocess.Popen[str]":
+            arguments = [sys.executable, "-c", WARM, *modules]
+            program = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            programs.enter_context(program)  # at the end closes its input, which ends it
+            return program
+
+        yield start
+
+
+@pytest.fixture
+def start_program(warm: Callable[..., "subprocess.Popen[str]"]) -> Iterator[Callable[..., Process]]:
+    """Start Python code in a process of its own, for which `modules` are imported; it appends to `log` and `errors`."""
+    started: list[Process] = []
+
+    def start(
+        code: str,
+        *arguments: object,
+        log: Path,
+        errors: Path | None = None,
+        modules: tuple[str, ...],
+        **environment: str,
+    ) -> Process:
+        argv, logs = ["program", *map(str, arguments)], [str(log), str(errors or log)]
+        process = Process(warm(*modules), code=code, argv=argv, logs=logs, environment=environment)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def start_translate(start_program: Callable[..., Process]) -> Callable[..., Process]:
+    """Start `translate ARGUMENTS` in a process of its own, without the seconds in which it imports."""
+    modules = ("translate.report.write", "albumentations", "kornia.metrics", "torchvision.utils", "matplotlib.pyplot")
+
+    def start(*arguments: object, **options: Any) -> Process:
+        return start_program("from translate.cli import main\nmain()", *arguments, modules=modules, **options)
+
+    return start
