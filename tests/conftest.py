@@ -7,8 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +21,14 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files whose tests start processes take longest: they come first, so that nobody waits for them in the end."""
-    starts = {path: "subprocess" in path.read_text() for path in {item.path for item in items}}
-    items.sort(key=lambda item: not starts[item.path])
+    """Files whose tests start processes take longest, then those that run commands: nobody shall wait for them last."""
+
+    def order(path: Path) -> tuple[bool, ...]:
+        text = path.read_text()
+        return not any(word in text for word in ("subprocess", "start_translate")), "command" not in text
+
+    orders = {path: order(path) for path in {item.path for item in items}}
+    items.sort(key=lambda item: orders[item.path])
 
 
 TINY = [
@@ -166,9 +169,12 @@ def command(
 
 
 WARM = """
-import importlib, json, os, sys
-for name in sys.argv[1:]:
-    importlib.import_module(name)
+import json, os, sys
+import albumentations, kornia.metrics, torchvision.utils
+from translate.cli import main
+from translate.report import write
+from translate.training import run
+run.draw_curves = write.refresh_report = lambda folder: None
 for line in sys.stdin:
     asked = json.loads(line)
     if "pid" in asked:
@@ -180,15 +186,15 @@ for line in sys.stdin:
             break
     print(json.dumps(answer), flush=True)
 else:
-    sys.exit()
+    os._exit(0)
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 for number, path in enumerate(asked["logs"], start=1):
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
 os.environ.update(asked["environment"])
 sys.argv = asked["argv"]
-exec(asked["code"], {"__name__": "__main__"})
+main()
 """
-"""A program that imports, and then becomes one program after the other, each in a process of its own."""
+"""A program that imports, and then becomes `translate` with one set of arguments after the other, in processes."""
 
 
 class Process:
@@ -227,35 +233,25 @@ class Process:
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """A program that has imported `modules` and becomes others."""
-    with ExitStack() as programs:
-
-        @cache
-        def start(*modules: str) -> "subprocess.Popen[str]":
-            arguments = [sys.executable, "-c", WARM, *modules]
-            program = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            programs.enter_context(program)  # at the end closes its input, which ends it
-            return program
-
-        yield start
+def warm() -> Iterator["subprocess.Popen[str]"]:
+    """The program that becomes others; at the end its input is closed, which ends it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WARM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        yield program
 
 
 @pytest.fixture
-def start_program(warm: Callable[..., "subprocess.Popen[str]"]) -> Iterator[Callable[..., Process]]:
-    """Start Python code in a process of its own, for which `modules` are imported; it appends to `log` and `errors`."""
+def start_translate(warm: "subprocess.Popen[str]") -> Iterator[Callable[..., Process]]:
+    """Start `translate ARGUMENTS` in a process of its own, without the seconds in which it imports.
+
+    What it prints is appended to `log` and `errors`; it draws no curves and writes no page.
+    """
     started: list[Process] = []
 
-    def start(
-        code: str,
-        *arguments: object,
-        log: Path,
-        errors: Path | None = None,
-        modules: tuple[str, ...],
-        **environment: str,
-    ) -> Process:
-        argv, logs = ["program", *map(str, arguments)], [str(log), str(errors or log)]
-        process = Process(warm(*modules), code=code, argv=argv, logs=logs, environment=environment)
+    def start(*arguments: object, log: Path, errors: Path | None = None, **environment: str) -> Process:
+        argv, logs = ["translate", *map(str, arguments)], [str(log), str(errors or log)]
+        process = Process(warm, argv=argv, logs=logs, environment=environment)
         started.append(process)
         return process
 
@@ -263,14 +259,3 @@ def start_program(warm: Callable[..., "subprocess.Popen[str]"]) -> Iterator[Call
     for process in started:
         process.kill()
         process.wait()
-
-
-@pytest.fixture
-def start_translate(start_program: Callable[..., Process]) -> Callable[..., Process]:
-    """Start `translate ARGUMENTS` in a process of its own, without the seconds in which it imports."""
-    modules = ("translate.report.write", "albumentations", "kornia.metrics", "torchvision.utils", "matplotlib.pyplot")
-
-    def start(*arguments: object, **options: Any) -> Process:
-        return start_program("from translate.cli import main\nmain()", *arguments, modules=modules, **options)
-
-    return start
