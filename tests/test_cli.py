@@ -105,11 +105,10 @@ def test_evaluate_measures_beside_the_unchanged_input(command, tiny, tmp_path):
     assert len(lines) == 2
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "methods"]])
-def test_python_dash_m_is_the_same_command(arguments):
-    done = subprocess.run([sys.executable, "-m", "translate", *arguments], capture_output=True, text=True)
+def test_python_dash_m_is_the_same_command():
+    done = subprocess.run([sys.executable, "-m", "translate", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
-    assert "pix2pix" in done.stdout.lower() or "translate" in done.stdout
+    assert "translate" in done.stdout
 
 
 def test_the_python_interface(command, tiny, tmp_path, pairs):

@@ -55,7 +55,10 @@ ONLY_HERE = {
     "omegaconf": {"config.py"},
     "albumentations": {"data/augmentation.py"},
     "lightning_fabric": {
-        *(f"training/{name}.py" for name in ("devices", "estimate", "loading", "loop", "run", "validation")),
+        *(
+            f"training/{name}.py"
+            for name in ("__init__", "devices", "estimate", "loading", "loop", "run", "validation")
+        ),
     },
     "wandb": {"training/log.py"},
 }
