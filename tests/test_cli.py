@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(scope="module")
 def loaded():
     """What a fresh interpreter has loaded after importing one module after the other."""
-    modules = ("translate.cli", "translate.conversion.folder", "translate.training.run")
+    modules = ("translate.cli", "translate.conversion.folder", "translate.config", "translate.training.run")
     code = f"import importlib, sys\nfor name in {modules!r}:\n    importlib.import_module(name), print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {module: set(line.split()) for module, line in zip(modules, done.stdout.splitlines(), strict=True)}
@@ -24,6 +24,7 @@ def loaded():
             "translate.conversion.folder",
             {"lightning_fabric", "albumentations", "hydra", "torchvision", "kornia", "matplotlib", "pydantic"},
         ),
+        ("translate.config", {"torch", "lightning_fabric"}),
         (
             "translate.training.run",
             {"torchmetrics", "scipy", "albumentations", "torchvision", "kornia", "matplotlib", "wandb"},
@@ -105,10 +106,11 @@ def test_evaluate_measures_beside_the_unchanged_input(command, tiny, tmp_path):
     assert len(lines) == 2
 
 
-def test_python_dash_m_is_the_same_command():
-    done = subprocess.run([sys.executable, "-m", "translate", "--help"], capture_output=True, text=True)
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "methods"]])
+def test_python_dash_m_is_the_same_command(arguments):
+    done = subprocess.run([sys.executable, "-m", "translate", *arguments], capture_output=True, text=True)
     assert done.returncode == 0
-    assert "translate" in done.stdout
+    assert "pix2pix" in done.stdout.lower() or "translate" in done.stdout
 
 
 def test_the_python_interface(command, tiny, tmp_path, pairs):

@@ -54,12 +54,7 @@ ONLY_HERE = {
     "hydra": {"config.py"},
     "omegaconf": {"config.py"},
     "albumentations": {"data/augmentation.py"},
-    "lightning_fabric": {
-        *(
-            f"training/{name}.py"
-            for name in ("__init__", "devices", "estimate", "loading", "loop", "run", "validation")
-        ),
-    },
+    "lightning_fabric": {"training/fabric.py"},
     "wandb": {"training/log.py"},
 }
 

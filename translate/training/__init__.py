@@ -1,17 +1,1 @@
-"""The engine: the loop, checkpoints, schedules and logs.
-
-Lightning Fabric imports all of torchmetrics, with torchvision and SciPy, to ask for its version: a quarter of the time
-in which a training begins. It is shown the version alone; what measures with torchmetrics imports it then.
-"""
-
-import sys
-from importlib.metadata import version
-from types import ModuleType
-
-if "torchmetrics" not in sys.modules:
-    sys.modules["torchmetrics"] = ModuleType("torchmetrics")
-    sys.modules["torchmetrics"].__dict__["__version__"] = version("torchmetrics")
-    try:
-        import lightning_fabric.utilities.imports  # noqa: F401
-    finally:
-        del sys.modules["torchmetrics"]
+"""The engine: the loop, checkpoints, schedules and logs."""

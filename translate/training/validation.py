@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from translate.batch import Labeled, Unpaired
@@ -15,6 +14,7 @@ from translate.evaluation.distances import RandomFilters, kernel_distance, stand
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER, paired_metrics, quantize, quantized_l1
 from translate.methods.method import Method
 from translate.pixels import Side
+from translate.training.fabric import Fabric
 from translate.training.settings import Settings
 
 PAIRED = ("l1", "psnr", "ssim")
