@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from translate.batch import Labeled
@@ -16,6 +15,7 @@ from translate.evaluation.metrics import compare, quantize, quantized_l1
 from translate.evaluation.requests import Request
 from translate.methods.method import Method
 from translate.pixels import Side
+from translate.training.fabric import Fabric
 
 PAIRED = ("l1", "psnr", "ssim")
 CYCLE = ("cycle_source", "cycle_target")
