@@ -152,7 +152,7 @@ class Examination:
         if isinstance(batch, Labeled):
             asked = [self.asked[position] for position in own]
             translator = method.translator()
-            translated = translator(batch.images, torch.stack([each.target for each in asked]).to(batch.images.device))
+            translated = translator(batch.images, torch.stack([each.target for each in asked]).to(batch.labels))
             note(RECONSTRUCTION, self._l1(translator(translated, batch.labels), batch.images, 0))
             if self.judge is not None:
                 seen = self.judge(quantize(translated, self._side(0)).mul(2).sub(1)).cpu()
