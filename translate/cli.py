@@ -514,6 +514,7 @@ def measure_model(
         direction=direction,  # type: ignore[arg-type]
         trusted=trust(config_dir),
     )
+    trained = engine.model.settings
     settings = evaluation_settings(engine, checkpoint, words, config_dir)
     engine.use_settings(settings)
     report = evaluate_model(
@@ -524,6 +525,7 @@ def measure_model(
         classifier_steps=classifier_steps or MAX_STEPS,
         options=options or Options(),
         bar=bar or progress_bar,
+        trained=trained,
         judges=judges,
     )
     refresh_report(checkpoint)

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from translate.evaluation.pairs import PairEvaluation
-from translate.evaluation.report import Report, describe_images, paired_difference, print_reports
+from translate.evaluation.report import (
+    Report,
+    describe_images,
+    name_other_data,
+    paired_difference,
+    print_reports,
+)
 
 
 def report(l1: float, settings: dict[str, Any], *, is_reversed: bool = False) -> Report:
@@ -41,3 +47,42 @@ def test_other_images_of_the_same_names_have_no_difference(
     assert paired_difference(reports) == {}
     print_reports(reports, as_json=False)
     assert f"not measured on the same images ({differs} differs)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        settings(),
+        settings(data={"root": str(Path("photos").resolve()), "direction": "AtoB", "workers": 0}),
+        settings(data={"root": "photos", "direction": "AtoB", "augmentation": "flips"}),
+    ],
+)
+def test_the_data_of_the_training_has_no_name_of_its_own(own: dict[str, Any]) -> None:
+    assert name_other_data(settings(), own) == ""
+
+
+def test_other_data_is_named_by_its_folder_or_by_what_differs_and_each_is_unique() -> None:
+    others = [
+        settings(data={"root": "else/my faces"}),
+        settings(data={"root": "other/my faces"}),
+        settings(data={"root": "photos", "_target_": "translate.data.paired.PairedData"}),
+        settings(image_size=128),
+        settings(image_size=256),
+    ]
+    names = [name_other_data(settings(), other) for other in others]
+    labels = [name.rpartition("-")[0] for name in names]
+    assert labels == ["my_faces", "my_faces", "photos", "image_size", "image_size"]
+    assert len(set(names)) == 5
+    assert name_other_data({"image_size": 64, "data": {"augmentation": {}}}, settings()) == ""  # one that names none
+
+
+def test_weights_without_data_of_their_own_have_other_data() -> None:
+    named = settings(data={"root": "faces", "_target_": "translate.data.paired.PairedData"})
+    assert name_other_data({"image_size": 64, "data": {}}, named).startswith("faces-")
+
+
+def test_letters_are_the_same_wherever_they_are_drawn() -> None:
+    letters = [{"_target_": "translate.data.glyph_data.GlyphData", "root": root, "style_a": "regular"} for root in "ab"]
+    one, other = (settings(data=data) for data in letters)
+    assert name_other_data(one, other) == ""
+    assert name_other_data(one, settings(data=letters[1] | {"style_a": "bold"})).startswith("style_a-")

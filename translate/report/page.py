@@ -203,12 +203,18 @@ class Page:
         """What `translate evaluate` found, with the best and the worst images."""
         told = self.run.evaluations
         count = sum(len(extreme["images"]) for found in told.values() for extreme in found.get("extremes", ()))
-        for path, found in told.items():
+        for path, found in sorted(told.items(), key=lambda item: bool(item[1].get("other_data"))):  # its own data first
             most = PAIR_BYTES // max(1, count)
-            name = path.stem.removeprefix("evaluation_").replace("_", ", ")
+            other = found.get("other_data")
+            name = path.stem.removeprefix("evaluation_").removesuffix(f"_{other}").replace("_", ", ")
+            name += f", other data: {other}" * bool(other)
             where = "" if path.parent.resolve() == self.run.folder else f", {path.parent.name}/"
             of = f" of the model of step {found['steps']:,}" if found.get("steps") else ""
             parts = [element("p", f"{found.get('images', 0)} images{of}.", class_="note"), *_measures(found)]
+            if found.get("measured_on"):
+                told_of = ", ".join(f"{key}={show(value)}" for key, value in found["measured_on"].items() if value)
+                whose = "other data than the model was trained with" if other else "the run's own data"
+                parts.insert(1, element("p", f"Measured on {whose}: {told_of}.", class_="note"))
             titles = {title for extreme in found.get("extremes", ()) for title in extreme["images"]}
             pairs = [pair for pair in COMPARED if titles.issuperset(pair)]
             if len(pairs) > 1:
