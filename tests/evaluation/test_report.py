@@ -15,8 +15,9 @@ from translate.evaluation.report import (
 )
 
 
-def report(l1: float, settings: dict[str, Any], *, is_reversed: bool = False) -> Report:
-    evaluation = PairEvaluation("test", ["1.png", "2.png"], [{"l1": l1}, {"l1": l1}], None)
+def report(l1: float, settings: dict[str, Any], *, is_reversed: bool = False, images: int = 10) -> Report:
+    names = [f"{place}.png" for place in range(images)]
+    evaluation = PairEvaluation("test", names, [{"l1": l1} for _ in names], None)
     measured_on = describe_images(settings, "test", is_reversed=is_reversed)
     return Report("run", 1, evaluation, Path("a.csv"), Path("a.json"), None, measured_on=measured_on)
 
@@ -30,6 +31,18 @@ def test_models_of_the_same_images_have_a_difference() -> None:
     here = settings(data={"root": str(Path("photos").resolve()), "direction": "BtoA", "workers": 0})
     found = paired_difference([report(0.25, settings()), report(0.5, here, is_reversed=True)])
     assert found == {"l1": (0.25, (0.25, 0.25))}
+
+
+@pytest.mark.parametrize(("images", "said"), [(9, "too few images to tell"), (10, "the first is better")])
+def test_few_images_tell_no_difference(images: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    reports = [report(l1, settings(), images=images) for l1 in (0.25, 0.5)]
+    limits = (None, None) if images < 10 else (0.25, 0.25)
+    assert paired_difference(reports) == {"l1": (0.25, limits)}
+    assert reports[0].as_dict()["metrics"]["l1"]["low"] == (None if images < 10 else 0.25)
+    print_reports(reports, as_json=False)
+    out = capsys.readouterr().out
+    assert said in out
+    assert out.count("under 10 images") == (3 if images < 10 else 0)  # of each and of the difference
 
 
 @pytest.mark.parametrize(

@@ -83,8 +83,9 @@ class DomainEvaluation:
 
     @property
     def table(self) -> dict[str, dict[str, float]]:
-        """By request: `translations`, `recognized` and `real` (shares), and of those with twins the mean `l1`, `psnr`
-        and `ssim`, the same with `input` before the name for the input returned unchanged. What is not known lacks."""
+        """By request: `translations`, `recognized` and `real` (shares), of those with twins the mean `l1`, `psnr` and
+        `ssim`, the same with `input` before the name for the input returned unchanged, and `reconstruction`. What is
+        not known lacks."""
         return {request: self._summary(request) for request in self.real}
 
     @property
@@ -131,7 +132,9 @@ class DomainEvaluation:
         summary |= mean_of({"recognized": float(row.recognized)} for row in rows)
         summary |= mean_of({"real": float(right)} for right in self.real[request])
         summary |= mean_of(row.metrics for row in rows)
-        return summary | {f"input {name}": value for name, value in mean_of(row.identity for row in rows).items()}
+        summary |= {f"input {name}": value for name, value in mean_of(row.identity for row in rows).items()}
+        back = [row.reconstruction for row in rows if row.reconstruction is not None]
+        return summary | mean_of({"reconstruction": error} for error in back)
 
 
 def evaluate_domains(

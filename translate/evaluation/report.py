@@ -15,17 +15,19 @@ from rich.table import Table
 
 from translate.batch import Labeled, Pair
 from translate.conversion.torch_engine import TorchEngine
-from translate.evaluation.bootstrap import interval
+from translate.evaluation.bootstrap import enough_images, interval
 from translate.evaluation.domains import DomainEvaluation, evaluate_domains
 from translate.evaluation.extremes import write_extremes
 from translate.evaluation.measures import Options
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER
 from translate.evaluation.pairs import MODEL, UNCHANGED, PairEvaluation, evaluate_pairs, evaluate_unpaired
-from translate.evaluation.sets import distance_names, distance_text, set_label, set_title
+from translate.evaluation.sets import distance_names, distance_text, limits_text, set_label, set_title
 from translate.evaluation.split import Bar, choose_kind
 from translate.files import write_text
 
 Evaluation = PairEvaluation | DomainEvaluation
+Limits = tuple[float, float] | tuple[None, None]
+"""Of a 95 % interval; None for one of too few images."""
 UNSEEN = frozenset(
     {
         "augmentation",
@@ -59,8 +61,8 @@ class Report:
     other_data: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: `metrics` by name with `value`, and `low` and `high` of their 95 % intervals; `other_data` is null
-        for the data that the model was trained on."""
+        """For JSON: `metrics` by name with `value`, and `low` and `high` of their 95 % intervals, null for too few
+        images; `other_data` is null for the data that the model was trained on."""
         found = self.evaluation
         metrics = {
             name: {"value": value, "low": low, "high": high} for name, (value, (low, high)) in means_of(found).items()
@@ -207,10 +209,11 @@ def write_report(
     return report
 
 
-def means_of(evaluation: Evaluation) -> dict[str, tuple[float, tuple[float, float]]]:
+def means_of(evaluation: Evaluation) -> dict[str, tuple[float, Limits]]:
     """Every metric's mean and its 95 % interval over resampled images."""
+    enough = enough_images(evaluation.scored)
     return {
-        name: (value, interval(evaluation.resampled[name]))
+        name: (value, interval(evaluation.resampled[name]) if name in enough else (None, None))
         for name, value in evaluation.mean.items()
         if name in evaluation.resampled
     }
@@ -244,7 +247,7 @@ def print_sides(evaluation: PairEvaluation) -> None:
         table = Table("", MODEL, "95 % interval", UNCHANGED, title=title)
         for name, (value, (low, high)) in means.items():
             beside = f"{unchanged[name]:.4f}" if name in unchanged else "-"
-            table.add_row(name, f"{value:.4f}", f"{low:.4f} to {high:.4f}", beside)
+            table.add_row(name, f"{value:.4f}", limits_text(low, high), beside)
         Console().print(table)
     if not means:
         Console(highlight=False).print(title)
@@ -276,15 +279,15 @@ def print_domains(evaluation: DomainEvaluation) -> None:
         table.add_row(name, f"{row['translations']:.0f}" if "translations" in row else "", *cells)
     Console().print(table)
     if metrics:
-        table = Table("domain", *metrics, title="beside the true images; input: returned unchanged")
+        unchanged = "; input: returned unchanged" * any(metric.startswith("input ") for metric in metrics)
+        table = Table("domain", *metrics, title=f"means over the translations{unchanged}")
         for name, row in [*rows, ("mean", evaluation.mean)]:
             table.add_row(name, *(f"{row[metric]:.4f}" if metric in row else "-" for metric in metrics))
         Console().print(table)
     print_sets(evaluation.sets, set_title(evaluation.set_counts, of_domains=True), evaluation.set_counts)
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    for name, values in evaluation.resampled.items():
-        low, high = interval(values)
-        console.print(f"{name}, 95 % interval of the mean: {low:.4f} to {high:.4f}")
+    for name, (value, (low, high)) in means_of(evaluation).items():
+        console.print(f"mean {name}: {value:.4f}, 95 % interval: {limits_text(low, high)}")
     for sentence in evaluation.judgement:
         console.print(sentence)
 
@@ -300,7 +303,7 @@ def print_comparison(reports: Sequence[Report]) -> None:
         for name in names:
             measured = [(report, row[name]) for report, row in zip(reports, means, strict=True) if name in row]
             for place, (report, (value, (low, high))) in enumerate(measured):
-                limits = f"{low:.4f} to {high:.4f}"
+                limits = limits_text(low, high)
                 table.add_row("" if place else name, escape(report.checkpoint), f"{value:.4f}", limits)
             table.add_section()
         Console().print(table)
@@ -312,7 +315,7 @@ def print_comparison(reports: Sequence[Report]) -> None:
         console.print(f"{reports[1].checkpoint} minus {reports[0].checkpoint}, on the same images:")
         table = Table("", "difference", "95 % interval", "")
         for name, (value, (low, high)) in difference.items():
-            table.add_row(name, f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}", better_one(name, low, high))
+            table.add_row(name, f"{value:+.4f}", limits_text(low, high, sign="+"), better_one(name, low, high))
         Console().print(table)
     elif len(reports) == 2:
         apart = told_apart(*reports)
@@ -326,7 +329,7 @@ def print_comparison(reports: Sequence[Report]) -> None:
             console.print(f"best and worst: {report.picture}")
 
 
-def paired_difference(reports: Sequence[Report]) -> dict[str, tuple[float, tuple[float, float]]]:
+def paired_difference(reports: Sequence[Report]) -> dict[str, tuple[float, Limits]]:
     """Of two models measured on the same images: by metric, the second's mean minus the first's, and its 95 % interval.
 
     Both means are of the same resamples, so that what makes an image hard for both cancels.
@@ -338,8 +341,12 @@ def paired_difference(reports: Sequence[Report]) -> dict[str, tuple[float, tuple
         (row.name, row.group) for row in other.scored
     ]:
         return {}
+    enough = enough_images(one.scored)
     return {
-        name: (other.mean[name] - one.mean[name], interval(other.resampled[name] - values))
+        name: (
+            other.mean[name] - one.mean[name],
+            interval(other.resampled[name] - values) if name in enough else (None, None),
+        )
         for name, values in one.resampled.items()
         if name in other.resampled and name in one.mean and name in other.mean
     }
@@ -351,8 +358,10 @@ def told_apart(one: Report, other: Report) -> list[str]:
     return [name for name in names if one.measured_on.get(name) != other.measured_on.get(name)]
 
 
-def better_one(name: str, low: float, high: float) -> str:
+def better_one(name: str, low: float | None, high: float | None) -> str:
     """Which of two models a difference speaks for."""
+    if low is None or high is None:
+        return "too few images to tell"
     if low <= 0 <= high:
         return "could be chance"
     return "the second is better" if (low > 0) == (name in BETTER_WHEN_HIGHER) else "the first is better"

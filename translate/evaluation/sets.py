@@ -1,9 +1,13 @@
-"""How distances between sets of images are told, on a terminal and on a page."""
+"""How means and distances between sets of images are told, on a terminal and on a page."""
 
 from collections.abc import Mapping
 
-SURE = 1.96
-"""Standard errors on both sides of a value that hold 95 % of a normal distribution."""
+from translate.evaluation.bootstrap import FEWEST, SURE
+
+
+def limits_text(low: float | None, high: float | None, *, sign: str = "") -> str:
+    """An interval; of a mean of too few images, that it has none."""
+    return f"under {FEWEST} images" if low is None or high is None else f"{low:{sign}.4f} to {high:{sign}.4f}"
 
 
 def distance_text(row: Mapping[str, float], name: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
-from translate.evaluation.sets import distance_names, distance_text, set_label, set_title
+from translate.evaluation.sets import distance_names, distance_text, limits_text, set_label, set_title
 from translate.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, chart_grid, make_chart
 from translate.report.facts import Line, Run
 from translate.report.markup import Html, element, embedded_json, join, table
@@ -331,7 +331,7 @@ def _measures(found: Line) -> Iterator[Html]:
     rows = []
     for name, row in found["metrics"].items():
         beside = (f"{unchanged[name]:.4f}" if name in unchanged else "-",) if unchanged else ()
-        rows.append((name, f"{row['value']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}", *beside))
+        rows.append((name, f"{row['value']:.4f}", limits_text(row["low"], row["high"]), *beside))
     if rows:
         yield table(("", "model", "95 % interval", *(("input unchanged",) if unchanged else ())), rows)
     domains, sets, counts = found.get("domains") or {}, found.get("distances") or {}, found.get("set_counts") or {}
