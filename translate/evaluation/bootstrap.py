@@ -9,8 +9,8 @@ RESAMPLES = 1000
 SURE = 1.96
 """Standard errors on both sides of a value that hold 95 % of a normal distribution."""
 FEWEST = 10
-"""Images that an interval is told of. What so few show of the spread is too little, and the more so the fewer they are: of
-normal values, what is called 95 % holds the true mean in 90 % of all cases with 10 images, and in 75 % with 3."""
+"""Images that an interval is told of. Fewer show too little of the spread: of normal values, what is called 95 % holds
+the true mean in 90 % of all cases with 10 images, and in 75 % with 3."""
 
 
 @dataclass(frozen=True)
