@@ -21,7 +21,14 @@ from translate.evaluation.extremes import write_extremes
 from translate.evaluation.measures import Options
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER
 from translate.evaluation.pairs import MODEL, UNCHANGED, PairEvaluation, evaluate_pairs, evaluate_unpaired
-from translate.evaluation.sets import distance_names, distance_text, limits_text, set_label, set_title
+from translate.evaluation.sets import (
+    distance_names,
+    distance_text,
+    explain_distances,
+    limits_text,
+    set_label,
+    set_title,
+)
 from translate.evaluation.split import Bar, choose_kind
 from translate.files import write_text
 
@@ -265,6 +272,8 @@ def print_sets(sets: Mapping[str, Mapping[str, float]], title: str, counts: Mapp
         label = escape(set_label(name, counts))
         table.add_row(label, *(distance_text(row, key) if key in row else "-" for key in names))
     Console().print(table)
+    for sentence in explain_distances(sets, counts):
+        Console(highlight=False, soft_wrap=True, markup=False).print(sentence)
 
 
 def print_domains(evaluation: DomainEvaluation) -> None:

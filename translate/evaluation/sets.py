@@ -16,6 +16,22 @@ def distance_text(row: Mapping[str, float], name: str) -> str:
     return f"{row[name]:.4g}" if error is None else f"{row[name]:.4g} ± {SURE * error:.2g}"
 
 
+def explain_distances(sets: Mapping[str, Mapping[str, float]], counts: Mapping[str, object]) -> list[str]:
+    """What is to be known of the distances told: what ± means, and which of them may be compared; a sentence each."""
+    names = distance_names(sets)
+    said = []
+    if any(f"{name}_error" in row for name in names for row in sets.values()):
+        said.append(f"± is half of a 95 % interval, told of {FEWEST} images and more.")
+    biased = " and ".join(name for name in names if name in ("feature_distance", "fid"))
+    unbiased = " and ".join(name for name in names if name in ("kernel_distance", "kid"))
+    if biased and unbiased:
+        sizes = [counts[name] for name in sets if name in counts]
+        unequal = f"The sets are of unequal size, so do not compare their {biased}: " if sizes[1:] != sizes[:-1] else ""
+        why = f"{biased} fall{'s' * (' and ' not in biased)} as sets grow"
+        said.append(f"{unequal}{why}; where they disagree on few images, believe {unbiased}.")
+    return said
+
+
 def distance_names(sets: Mapping[str, Mapping[str, float]]) -> list[str]:
     """The distances in rows, without their errors."""
     return [name for name in dict.fromkeys(key for row in sets.values() for key in row) if not name.endswith("_error")]

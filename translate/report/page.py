@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
-from translate.evaluation.sets import distance_names, distance_text, limits_text, set_label, set_title
+from translate.evaluation.sets import (
+    distance_names,
+    distance_text,
+    explain_distances,
+    limits_text,
+    set_label,
+    set_title,
+)
 from translate.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, chart_grid, make_chart
 from translate.report.facts import Line, Run
 from translate.report.markup import Html, element, embedded_json, join, table
@@ -350,6 +357,8 @@ def _measures(found: Line) -> Iterator[Html]:
         ]
         yield element("h3", set_title(counts, of_domains=bool(domains)))
         yield table(("", *names), lines)
+        for sentence in explain_distances(sets, counts):
+            yield element("p", sentence, class_="note")
     for note in found.get("notes", ()):
         yield element("p", f"Not measured: {note}.", class_="note")
 
