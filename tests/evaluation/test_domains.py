@@ -17,7 +17,7 @@ from translate.data.image import write_image
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
 from translate.evaluation.classifier import FILE, is_right
-from translate.evaluation.domains import DomainEvaluation, Translation, all_requests, evaluate_domains
+from translate.evaluation.domains import DomainEvaluation, Translation, all_requests, domains_remedy, evaluate_domains
 from translate.methods.method import Method, Turn
 from translate.model import Model
 from translate.pixels import Side
@@ -355,7 +355,8 @@ def test_data_of_other_domains_is_refused(tmp_path: Path, colors: dict[str, Any]
         evaluate_domains(translator_of(Coloring(), HAIR), colors, tmp_path)
     assert str(caught.value) == (
         "the data's domains are blue, red (one_hot), but the model was trained with black, blond, smiling "
-        "(attributes): data.domains names the ones to use, data.kind and data.exclusive say what they are"
+        "(attributes). They share none: where the model has another name for what is blue, red here, rename that in "
+        "the data"
     )
 
 
@@ -378,3 +379,14 @@ def test_data_without_labels_is_refused(tmp_path: Path) -> None:
 def test_an_empty_split_names_those_that_have_images(tmp_path: Path, colors: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="the split 'validation' has no images; those that have are train, test"):
         evaluate_domains(translator_of(Coloring()), colors, tmp_path, "validation")
+
+
+def test_domains_that_do_not_fit_are_told_with_the_words_that_do() -> None:
+    assert domains_remedy(["red", "blue", "pink"], ["blue", "red", "green"]) == (
+        "To measure those that both have: 'data.domains=[blue,red]'; where the model has another name for what is pink "
+        "here, rename that in the data"
+    )
+    assert domains_remedy(["rot", "blau"], ["red", "blue"]) == (
+        "They share none: where the model has another name for what is rot, blau here, rename that in the data"
+    )
+    assert "data.kind" in domains_remedy(["red"], ["red", "blue"])
