@@ -184,7 +184,7 @@ def test_a_run_that_has_only_begun_has_a_page(run: Path) -> None:
     page = parse(run)
     assert "Nothing has been logged yet." in page.text
     assert "translate convert" not in page.text  # there is no model
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match=r"there is no run in .* \(no config\.yaml\): give the output= of a training"):
         write_report(run.parent)
 
 
