@@ -232,7 +232,7 @@ def test_the_validation_chooses_and_the_test_split_is_told(tmp_path):
     assert [summary.values["objective"] for summary in task.summaries] == ["lsgan", "hinge"]
     assert [task.best(metric).values["objective"] for metric in task.metrics] == ["lsgan", "hinge"]
     text = printed(rows, 100, tmp_path, "test")
-    assert "beside it, not chosen by, on the test split" in text
+    assert "beside it, but not to choose by, on the test split" in text
     assert "Best validation l1: objective=lsgan (0.1000; test l1: 0.4000)" in text
     assert text.count(" *") == 1  # what is best on the test split is no choice
     assert f"convert {tmp_path / 'lsgan'} " in text

@@ -71,7 +71,7 @@ def describe_metrics(task: Task) -> str:
             f"chosen by the {split} split, for nothing on validation images tells which is better: the best looks "
             f"better there than it is{spread}"
         )
-    return f"{validated}; beside it, not chosen by, on the {split} split{spread}"
+    return f"{validated}; beside it, but not to choose by, on the {split} split{spread}"
 
 
 def make_tables(task: Task, width: int) -> list[Table]:
