@@ -16,8 +16,8 @@ from translate.picture import title_row, to_display
 SHOWN = 6
 SIDE = 160
 GAP = 12
-LETTER = 7
-"""Pixels that a letter of a title is wide, on average, shrunk a little."""
+LETTER = 6
+"""Pixels that a letter of a title is wide, on average, shrunk a little at most."""
 RANKED_BY = ("l1", "cycle_source", "reconstruction", "recognized")
 """What ranks images: the first of these that there is."""
 
