@@ -1,10 +1,14 @@
 """What many tests share: tiny images, tiny networks, and the command line run in this process."""
 
+import json
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,9 +21,14 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files whose tests start processes take longest: they come first, so that nobody waits for them in the end."""
-    starts = {path: "subprocess" in path.read_text() for path in {item.path for item in items}}
-    items.sort(key=lambda item: not starts[item.path])
+    """Files whose tests start processes take longest, then those that run commands: nobody shall wait for them last."""
+
+    def order(path: Path) -> tuple[bool, ...]:
+        text = path.read_text()
+        return not any(word in text for word in ("subprocess", "start_translate")), "command" not in text
+
+    orders = {path: order(path) for path in {item.path for item in items}}
+    items.sort(key=lambda item: orders[item.path])
 
 
 TINY = [
@@ -158,3 +167,96 @@ def command(
         return Ran(code, captured.out, captured.err)
 
     return run
+
+
+WARM = """
+import json, os, sys
+import albumentations, kornia.metrics, torchvision.utils
+from translate.cli import main
+from translate.report import write
+from translate.training import run
+run.draw_curves = write.refresh_report = lambda folder: None
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "pid" in asked:
+        pid, status = os.waitpid(asked["pid"], os.WNOHANG)
+        answer = os.waitstatus_to_exitcode(status) if pid else None
+    else:
+        answer = os.fork()
+        if not answer:
+            break
+    print(json.dumps(answer), flush=True)
+else:
+    os._exit(0)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+for number, path in enumerate(asked["logs"], start=1):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+os.environ.update(asked["environment"])
+sys.argv = asked["argv"]
+main()
+"""
+"""A program that imports, and then becomes `translate` with one set of arguments after the other, in processes."""
+
+
+class Process:
+    """A process of such a program, used as one of subprocess is."""
+
+    def __init__(self, program: "subprocess.Popen[str]", **asked: object) -> None:
+        self.program = program
+        self.returncode: int | None = None
+        self.pid: int = self.ask(**asked)
+
+    def ask(self, **asked: object) -> Any:
+        assert self.program.stdin is not None
+        assert self.program.stdout is not None
+        print(json.dumps(asked), file=self.program.stdin, flush=True)
+        return json.loads(self.program.stdout.readline())
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self.ask(pid=self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float = 120) -> int:
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            assert time.monotonic() < deadline, "the process does not end"
+            time.sleep(0.005)
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator["subprocess.Popen[str]"]:
+    """The program that becomes others; at the end its input is closed, which ends it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WARM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        yield program
+
+
+@pytest.fixture
+def start_translate(warm: "subprocess.Popen[str]") -> Iterator[Callable[..., Process]]:
+    """Start `translate ARGUMENTS` in a process of its own, without the seconds in which it imports.
+
+    What it prints is appended to `log` and `errors`; it draws no curves and writes no page.
+    """
+    started: list[Process] = []
+
+    def start(*arguments: object, log: Path, errors: Path | None = None, **environment: str) -> Process:
+        argv, logs = ["translate", *map(str, arguments)], [str(log), str(errors or log)]
+        process = Process(warm, argv=argv, logs=logs, environment=environment)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()

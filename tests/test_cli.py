@@ -7,19 +7,33 @@ import cv2
 import pytest
 
 
-def imported(module, names):
-    """Which of `names` a fresh interpreter has loaded after importing `module`."""
-    code = f"import sys, {module}; print(*({names!r} & set(sys.modules)))"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+@pytest.fixture(scope="module")
+def loaded():
+    """What a fresh interpreter has loaded after importing one module after the other."""
+    modules = ("translate.cli", "translate.conversion.folder", "translate.config", "translate.training.run")
+    code = f"import importlib, sys\nfor name in {modules!r}:\n    importlib.import_module(name), print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {module: set(line.split()) for module, line in zip(modules, done.stdout.splitlines(), strict=True)}
 
 
-def test_help_imports_nothing_heavy():
-    assert imported("translate.cli", {"torch", "cv2", "hydra", "numpy", "albumentations"}) == set()
-
-
-def test_convert_imports_only_what_it_needs():
-    heavy = {"lightning_fabric", "albumentations", "hydra", "torchvision", "kornia", "matplotlib", "pydantic"}
-    assert imported("translate.conversion.folder", heavy) == set()
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("translate.cli", {"torch", "cv2", "hydra", "numpy", "albumentations"}),
+        (
+            "translate.conversion.folder",
+            {"lightning_fabric", "albumentations", "hydra", "torchvision", "kornia", "matplotlib", "pydantic"},
+        ),
+        ("translate.config", {"torch", "lightning_fabric"}),
+        (
+            "translate.training.run",
+            {"torchmetrics", "scipy", "albumentations", "torchvision", "kornia", "matplotlib", "wandb"},
+        ),
+    ],
+)
+def test_commands_import_only_what_they_need(loaded, module, heavy):
+    assert module in loaded[module]
+    assert loaded[module] & heavy == set()
 
 
 def test_help_names_every_command(command):

@@ -55,9 +55,7 @@ ONLY_HERE = {
     "hydra": {"config.py"},
     "omegaconf": {"config.py"},
     "albumentations": {"data/augmentation.py"},
-    "lightning_fabric": {
-        *(f"training/{name}.py" for name in ("devices", "estimate", "loading", "loop", "run", "examination")),
-    },
+    "lightning_fabric": {"training/fabric.py"},
     "wandb": {"training/log.py"},
 }
 

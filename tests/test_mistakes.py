@@ -2,9 +2,6 @@
 
 import errno
 import shutil
-import subprocess
-import sys
-import time
 
 import cv2
 import numpy as np
@@ -184,27 +181,6 @@ def test_unknown_command_option_and_missing_argument(command):
 
 def test_list_of_nothing(command):
     fails(command("list", "colors"), "'colors' is not one of methods, generators")
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_an_image_that_goes_bad_during_training(tiny, tmp_path, pairs, workers):
-    from translate.training.checkpoint import read_state
-
-    words = [*tiny, f"data.workers={workers}", "steps=100000", "log_every=2", "save_every=100000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "translate", "train", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    while process.poll() is None and not (tmp_path / "run" / "metrics.jsonl").exists():
-        time.sleep(0.01)
-    while process.poll() is None and not (tmp_path / "run" / "metrics.jsonl").read_text():
-        time.sleep(0.01)
-    for image in pairs.iterdir():
-        image.write_bytes(b"gone")
-    _, err = process.communicate(timeout=60)  # it must also end: its loading processes must not keep it
-    assert process.returncode == 2
-    assert len(err.splitlines()) == 1
-    assert "it was readable when training started" in err
-    assert read_state(tmp_path / "run")["step"] >= 2
 
 
 def test_a_full_disk_is_named_also_when_a_library_reports_it_in_its_own_words(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Distances between sets of images: the formulas beside NumPy, SciPy and torchmetrics, and how the features rank."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -174,3 +176,10 @@ def test_sets_of_less_than_two_images_have_no_distance_and_small_ones_no_error()
     assert distances.measure("none", "real") == {}
     assert list(distances.measure("nine", "real")) == ["feature_distance", "kernel_distance"]
     assert "kernel_distance_error" in distances.measure("real", "real")
+
+
+def test_images_that_are_not_numbers_have_no_distance() -> None:
+    distances = Distances(RandomFilters(channels=1), ("feature_distance", "kernel_distance"), relative=True)
+    real = distances.features(pictures(4, 1)[:, :1])
+    found = distances.between(real * math.nan, real)
+    assert all(math.isnan(found[name]) for name in distances.names)

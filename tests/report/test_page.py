@@ -1,6 +1,7 @@
 """The report of a run: one file that holds what the run's files say, and nothing else's markup."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +17,7 @@ import translate
 from translate.config import compose_settings
 from translate.data.image import write_image
 from translate.errors import DivergenceError, UserError
-from translate.report.page import SAMPLES
+from translate.report.page import SAMPLES, _with_interval
 from translate.report.write import refresh_report, write_report
 from translate.training.history import recorded
 
@@ -394,3 +395,9 @@ def test_results_on_the_data_of_the_run_come_first_and_others_say_what_they_are_
     assert 0 < text.index(first) < text.index(second)
     assert "Measured on the run's own data: image_size=64." in text[: text.index(second)]
     assert "Measured on other data than the model was trained with: data.root=/my faces." in text[text.index(second) :]
+
+
+def test_the_curve_of_a_metric_has_its_interval_where_it_is_known() -> None:
+    row = {"metrics": {"kid": 3.0, "l1": 0.5}, "errors": {"kid": 0.5}}
+    assert _with_interval(row, "kid") == pytest.approx({"kid": 3.0, "low": 3 - 0.98, "high": 3 + 0.98})
+    assert _with_interval(row, "l1") == pytest.approx({"l1": 0.5, "low": math.nan, "high": math.nan}, nan_ok=True)

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,24 +13,19 @@ from safetensors.torch import load_file
 
 from translate.training.checkpoint import STATE, read_state
 
-STEPS = 120
+STEPS = 70
 LENGTH = [
     f"steps={STEPS}",
     "save_every=7",
     "log_every=5",
-    "sample_every=50",
-    "validation.every=40",
+    "sample_every=30",
+    "validation.every=25",
     "average_decay=0.9",
     "generator.dropout=0.5",
 ]
 
 
-def start(words, log: Path) -> subprocess.Popen:
-    with log.open("a") as file:
-        return subprocess.Popen([sys.executable, "-m", "translate", "train", *words], stdout=file, stderr=file)
-
-
-def wait_for_step(run: Path, step: int, process: subprocess.Popen) -> None:
+def wait_for_step(run: Path, step: int, process) -> None:
     """Wait until the run has logged `step`."""
     metrics = run / "metrics.jsonl"
     deadline = time.monotonic() + 120
@@ -64,14 +57,22 @@ def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
     assert different == []
 
 
+@pytest.fixture(scope="module")
+def known():
+    """The weights of unbroken runs, by method."""
+    return {}
+
+
 @pytest.fixture
-def unbroken(command, tmp_path):
+def unbroken(known, command, tmp_path):
     """The weights of a run that nobody interrupted, made in this process without loading workers."""
 
-    def train(words):
-        done = command("train", *words, *LENGTH, f"output={tmp_path / 'unbroken'}")
-        assert done.code == 0, done.err
-        return weights(tmp_path / "unbroken")
+    def train(method, words):
+        if method not in known:
+            done = command("train", *words, *LENGTH, f"output={tmp_path / 'unbroken'}")
+            assert done.code == 0, done.err
+            known[method] = weights(tmp_path / "unbroken")
+        return known[method]
 
     return train
 
@@ -79,23 +80,25 @@ def unbroken(command, tmp_path):
 @pytest.mark.parametrize(
     ("method", "kills", "more"),
     [
-        ("pix2pix", [(5, 1), (75, 2)], []),
-        ("cyclegan", [(40, 0)], ["method.history_size=3"]),
-        ("stargan", [(40, 1)], []),
+        ("pix2pix", [(5, 1), (30, 2)], []),
+        ("cyclegan", [(25, 0)], ["method.history_size=3"]),
+        ("stargan", [(25, 1)], []),
     ],
 )
-def test_killed_at_several_points_it_ends_with_the_same_weights(method, kills, more, tiny_for, unbroken, tmp_path):
+def test_killed_at_several_points_it_ends_with_the_same_weights(
+    method, kills, more, tiny_for, unbroken, start_translate, tmp_path
+):
     run, log = tmp_path / "run", tmp_path / "log"
     words = [*tiny_for(method), *LENGTH, *more]
-    expected = unbroken([*tiny_for(method), *more])
+    expected = unbroken(method, [*tiny_for(method), *more])
     assert (method == "cyclegan") == any(name.startswith("history") for name in expected)
     for kill_at, workers in kills:
-        process = start([*words, f"data.workers={workers}"], log)
+        process = start_translate("train", *words, f"data.workers={workers}", log=log)
         wait_for_step(run, kill_at, process)
         process.kill()
         assert process.wait() == -signal.SIGKILL
         assert (read_state(run) or {"step": 0})["step"] < STEPS
-    assert start(words, log).wait() == 0, log.read_text()
+    assert start_translate("train", *words, log=log).wait() == 0, log.read_text()
     assert_equal(weights(run), expected)
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(5, STEPS + 1, 5))
@@ -103,17 +106,33 @@ def test_killed_at_several_points_it_ends_with_the_same_weights(method, kills, m
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(tiny, unbroken, tmp_path, number):
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(tiny, unbroken, start_translate, tmp_path, number):
     run, log = tmp_path / "run", tmp_path / "log"
     words = [*tiny, *LENGTH, "save_every=100000"]
-    process = start([*words, "data.workers=1"], log)
+    process = start_translate("train", *words, "data.workers=1", log=log)
     wait_for_step(run, 10, process)
     process.send_signal(number)
     assert process.wait(timeout=60) == 128 + number
     assert f"of {STEPS}, saved in {run}. The same command continues." in log.read_text()
     assert 10 <= read_state(run)["step"] < STEPS
-    assert start(words, log).wait() == 0
-    assert_equal(weights(run), unbroken(tiny))
+    assert start_translate("train", *words, log=log).wait() == 0
+    assert_equal(weights(run), unbroken("pix2pix", tiny))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_goes_bad_during_training_ends_it_and_what_was_learned_is_kept(
+    tiny, pairs, start_translate, tmp_path, workers
+):
+    run, errors = tmp_path / "run", tmp_path / "errors"
+    words = [*tiny, f"data.workers={workers}", "steps=100000", "log_every=2", "save_every=100000"]
+    process = start_translate("train", *words, log=tmp_path / "log", errors=errors)
+    wait_for_step(run, 2, process)
+    for image in pairs.iterdir():
+        image.write_bytes(b"gone")
+    assert process.wait(60) == 2  # it must also end: its loading processes must not keep it
+    (error,) = errors.read_text().splitlines()
+    assert "it was readable when training started" in error
+    assert read_state(run)["step"] >= 2
 
 
 def test_a_finished_run_says_so_and_more_steps_go_on(tiny, command, tmp_path):

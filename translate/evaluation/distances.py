@@ -177,6 +177,8 @@ class Distances:
         if self.relative:
             made, wanted = standardize(made, wanted), standardize(wanted, wanted)
         frechet, kernel = self.names
+        if not (made.isfinite().all() and wanted.isfinite().all()):
+            return {frechet: math.nan, kernel: math.nan}
         found: dict[str, float] = {frechet: frechet_distance(made, wanted)}
         if min(len(made), len(wanted)) < 4:
             return found | {kernel: kernel_distance(made, wanted)}

@@ -1,10 +1,12 @@
 """The page: what is known of a run, in the order in which one asks."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
+from translate.evaluation.bootstrap import SURE
 from translate.evaluation.sets import (
     distance_names,
     distance_text,
@@ -125,16 +127,17 @@ class Page:
         for player in dict.fromkeys(name.partition("_")[0] for name in names):
             own = {name: name.partition("_")[2] or name for name in names if name.partition("_")[0] == player}
             charts.append(make_chart(f"losses: {player}", losses, own, smoothed=True))
-        measured = [(row["step"], row["metrics"]) for row in run.measured]
-        for name in dict.fromkeys(name for _, row in measured for name in row):
-            best = (run.best["step"], run.best["metrics"][name]) if run.best else None
-            charts.append(make_chart(f"validation: {name}", measured, {name: name}, best=best))
+        for name in dict.fromkeys(name for row in run.measured for name in row["metrics"]):
+            best = (run.best["step"], run.best["metrics"][name]) if run.best and name in run.best["metrics"] else None
+            lines = [(row["step"], _with_interval(row, name)) for row in run.measured]
+            shown = {name: name, "low": "95 % from", "high": "to"}
+            charts.append(make_chart(f"validation: {name}", lines, shown, best=best))
         rows = [(row["step"], row) for row in run.rows]
         plain = dict.fromkeys(key for row in run.rows for key, value in row.items() if isinstance(value, int | float))
         for name in (key for key in plain if key not in ("step", "images", "epoch")):
             charts.append(make_chart(name.replace("_", " "), rows, {name: name}))
-        shown = [chart for chart in charts if chart is not None]
-        if not shown:
+        drawn = [chart for chart in charts if chart is not None]
+        if not drawn:
             return section(
                 "Curves", element("p", "Nothing was logged." if run.ended else "Nothing has been logged yet.")
             )
@@ -145,7 +148,7 @@ class Page:
                 element("label", element("input", type="checkbox", id="raw", checked=True), " each reading of losses"),
                 class_="controls",
             ),
-            self._grid(shown),
+            self._grid(drawn),
         ]
         if run.best is not None:
             parts.append(element("p", f"A ring marks the best model, of step {run.best['step']:,}.", class_="note"))
@@ -380,6 +383,13 @@ def _choice(name: str, pairs: list[tuple[str, str]]) -> Html:
         for pair in pairs
     )
     return element("p", *buttons, class_="controls script against")
+
+
+def _with_interval(measurement: Line, name: str) -> dict[str, float]:
+    """A metric of a measurement, and the ends of its 95 % interval: NaN where that is not known."""
+    value = measurement["metrics"].get(name, math.nan)
+    error = measurement.get("errors", {}).get(name, math.nan)
+    return {name: value, "low": value - SURE * error, "high": value + SURE * error}
 
 
 def _compared(extreme: Line, folder: Path, most: int) -> Html:

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from translate.build import build
 from translate.errors import UserError
 from translate.methods.method import Method
+from translate.training.fabric import DDPStrategy, Fabric
 from translate.training.parts import Learning
 from translate.training.settings import Settings
 

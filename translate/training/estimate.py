@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import psutil
 import torch
-from lightning_fabric import Fabric
 
 from translate.data.source import DataSource, Items
 from translate.errors import UserError
@@ -18,6 +17,7 @@ from translate.memory import available_memory
 from translate.signals import StopRequest
 from translate.training.average import WeightAverage
 from translate.training.devices import count_processes, make_fabric, set_up
+from translate.training.fabric import Fabric
 from translate.training.loading import make_loader, sample_batch, worker_count
 from translate.training.loop import Job, fit
 from translate.training.prepare import count_steps, make_method, what_learns

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from translate.batch import Labeled
@@ -16,6 +15,7 @@ from translate.evaluation.metrics import compare, quantize, quantized_l1
 from translate.evaluation.requests import Request
 from translate.methods.method import Method
 from translate.pixels import Side
+from translate.training.fabric import Fabric
 
 PAIRED = ("l1", "psnr", "ssim")
 CYCLE = ("cycle_source", "cycle_target")
@@ -88,10 +88,8 @@ class Examination:
         self.judge: Classifier | None = None
         self._real: dict[tuple[int, int], Tensor] = {}
 
-    def set_up(
-        self, size: int, device: torch.device, options: Options | None = None, judge: Classifier | None = None
-    ) -> None:
-        """Load what measures images of `size` pixels; call it once, before `measure`.
+    def set_up(self, size: int, device: torch.device, options: Options | None = None) -> None:
+        """Load what measures images of `size` pixels; call it once, before `measure`. A judge is set besides.
 
         Raises:
             UserError: weights that are damaged.
@@ -101,7 +99,6 @@ class Examination:
             for place, side in enumerate(self.sides)
             if side is not None and place in {*self._compared, self._translated}
         }
-        self.judge = judge
 
     @torch.no_grad()
     def measure(self, method: Method, fabric: Fabric, load: Callable[[Any], Any]) -> Measured:
@@ -128,8 +125,8 @@ class Examination:
         values: dict[str, float] = {}
         for name in self.names:
             if not name.startswith(DISTANCES):
-                found_here = [row[name] for row in rows if name in row]
-                whole, count = total(torch.tensor([sum(found_here), float(len(found_here))])).tolist()
+                own_values = [row[name] for row in rows if name in row]
+                whole, count = total(torch.tensor([sum(own_values), float(len(own_values))])).tolist()
                 values[name] = whole / count
         self._real = self._real or {key: total(features) for key, features in real.items()}
         made = {key: total(features) for key, features in made.items()}

@@ -6,12 +6,12 @@ import os
 import signal
 from typing import Any
 
-from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from translate.data.sampler import StreamSampler
 from translate.data.source import DataSource, Items, collate
 from translate.signals import ignore_signals
+from translate.training.fabric import Fabric
 from translate.training.settings import Settings
 
 

@@ -149,6 +149,10 @@ class RunLog:
         with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
+    def start_clock(self) -> None:
+        """Steps begin now: the time left is told by theirs, not by that of what came before."""
+        self.started = time.perf_counter()
+
     def advance(self, step: int) -> None:
         """Move the progress bar."""
         if self.progress is not None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from translate.errors import DivergenceError, UserError
@@ -18,6 +17,7 @@ from translate.pixels import Side, normalize
 from translate.signals import StopRequest
 from translate.training.average import WeightAverage, translating
 from translate.training.examination import Measured
+from translate.training.fabric import Fabric
 from translate.training.log import Log, Meter
 from translate.training.plateau import Plateau
 from translate.training.restraint import Restraint

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from translate import __version__
@@ -28,6 +27,7 @@ from translate.training.checkpoint import model_tensors, read_progress, restore_
 from translate.training.curves import draw_curves
 from translate.training.devices import is_first_process, make_fabric, set_up
 from translate.training.examination import RECOGNIZED
+from translate.training.fabric import Fabric
 from translate.training.finetune import find_origin, hold_back, take_over
 from translate.training.history import environment, recorded
 from translate.training.loading import cache_share, make_loader, sample_batch
@@ -256,6 +256,7 @@ def train(
             if agreed(fabric, 0, bool(stop)):
                 log.conclude(step, "stopped")
                 return Outcome(folder, step, total_steps, stop.signal)
+        log.start_clock()
         try:
             steps = fit(job, log, stop, save=save, show=show, keep=keep)
             if validation is not None and validation.is_over:

@@ -198,10 +198,10 @@ def _examine_domains(
             compared.append(Comparison(0, made, real))
     has_answers = any(each.answer is not None for each in asked)
     names, missing = _of_answers(data.source, settings) if has_answers else ([], {})
-    if settings.validation.classifier_steps:
-        names.append(RECOGNIZED)
-    else:
+    if not settings.validation.classifier_steps:
         missing[RECOGNIZED] = "its classifier is off (validation.classifier_steps=0)"
+    elif any(each.request for each in asked):
+        names.append(RECOGNIZED)
     found, why = _of_sets(data.source, settings)
     names += found if compared else []
     missing |= why
