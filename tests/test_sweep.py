@@ -207,13 +207,62 @@ def test_two_means_are_near_when_their_seeds_scatter_as_much():
     assert near == {"b": True, "c": False, "d": False}  # of one seed no spread is known
 
 
-def test_metrics_of_a_split_are_shown_instead_of_the_validation():
+def test_metrics_of_a_split_stand_beside_those_of_the_validation():
     tested = Row("a", "seed=1", "finished", {"best_l1": 0.1, "final_l1": 0.3, "test_step": 4, "test_l1": 0.2,
-                                             "test_real": 1.0, "test_input l1": 0.5})  # fmt: skip
-    assert tested.value("l1", "test") == 0.2
-    assert tested.value("l1", None) == 0.1
-    assert summarize([tested], "test")[0].metrics == ("l1",)
-    assert Row("b", "", numbers={"final_l1": 0.3}).value("l1", None) == 0.3  # no best was kept
+                                             "test_real": 1, "test_input l1": 0.5, "test_kid_error": 1})  # fmt: skip
+    assert tested.value("test l1") == 0.2
+    assert tested.value("l1") == 0.1
+    assert summarize([tested], "test")[0].metrics == ("l1", "test l1")
+    assert Row("b", "", numbers={"final_l1": 0.3}).value("l1") == 0.3  # no best was kept
+
+
+def rows_of(**values):
+    """Finished runs by their objective with (validation, test) numbers of a metric: `lsgan={"l1": (0.1, 0.2)}`."""
+    return [
+        Row(name, f"objective={name}", "finished",
+            {f"best_{metric}": pair[0] for metric, pair in found.items()}
+            | {f"test_{metric}": pair[1] for metric, pair in found.items()})
+        for name, found in values.items()
+    ]  # fmt: skip
+
+
+def test_the_validation_chooses_and_the_test_split_is_told(tmp_path):
+    rows = rows_of(lsgan={"l1": (0.1, 0.4)}, hinge={"l1": (0.2, 0.3)})
+    (task,) = summarize(rows, "test")
+    assert [summary.values["objective"] for summary in task.summaries] == ["lsgan", "hinge"]
+    assert [task.best(metric).values["objective"] for metric in task.metrics] == ["lsgan", "hinge"]
+    text = printed(rows, 100, tmp_path, "test")
+    assert "beside it, but not to choose by, on the test split" in text
+    assert "Best validation l1: objective=lsgan (0.1000; test l1: 0.4000)" in text
+    assert text.count(" *") == 1  # what is best on the test split is no choice
+    assert f"convert {tmp_path / 'lsgan'} " in text
+
+
+def test_where_the_validation_tells_nothing_the_split_chooses_and_is_said_to(tmp_path):
+    rows = rows_of(lsgan={"cycle_source": (0.1, 0.1)}, hinge={"cycle_source": (0.2, 0.2)})
+    rows[0].numbers["test_kid"], rows[1].numbers["test_kid"] = 2.0, 1.0
+    (task,) = summarize(rows, "test")
+    assert task.metrics == ("test kid", "test cycle_source", "cycle_source")
+    text = printed(rows, 100, tmp_path, "test")
+    assert "chosen by the test split, for nothing on validation images tells which is better" in text
+    assert "Best test kid: objective=hinge (1.000)" in text
+    assert f"convert {tmp_path / 'hinge'} " in text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((584115.0, 325423.02), "454800 ± 182900"),  # 258692 / 2 ** 0.5
+        ((0.03, 0.0362), "0.03310 ± 0.00438"),
+        ((0.25,), "0.2500"),
+        ((123.456,), "123.5"),
+        ((0.0,), "0.0000"),
+        ((float("nan"),), "nan"),
+    ],
+)
+def test_numbers_have_four_digits(values, text):
+    rows = [row(f"objective=lsgan seed={seed}", l1=value) for seed, value in enumerate(values)]
+    assert number_with_spread(summarize(rows)[0].summaries[0], "l1") == text
 
 
 def test_only_what_differs_varies():
@@ -245,9 +294,9 @@ def test_the_table_is_read_as_it_was_written_without_runs_that_are_gone(tmp_path
 # --- on a terminal ---
 
 
-def printed(rows, width, tmp_path):
+def printed(rows, width, tmp_path, split=None):
     console = Console(width=width, record=True, file=(tmp_path / "terminal").open("w"))
-    print_sweep(console, tmp_path, rows)
+    print_sweep(console, tmp_path, rows, split)
     console.file.close()
     return console.export_text()
 
@@ -276,7 +325,7 @@ def test_neither_names_nor_numbers_are_cut_however_narrow_the_terminal(width, tm
         *[tables] * 2,
     ]
     numbers = [cell for line in cells for cell in line[1:] if "±" in cell]
-    for number in ("185.18 ± 87.30", "186.18 ± 87.30"):  # (123.456 + 246.912) / 2, and 123.456 / 2 ** 0.5
+    for number in ("185.2 ± 87.3", "186.2 ± 87.3"):  # (123.456 + 246.912) / 2, and 123.456 / 2 ** 0.5
         assert sum(found.removesuffix(" *") == number for found in numbers) == 2 * len(metrics)
     assert "diverged" in " ".join(cell for line in cells for cell in line)
     assert "…" not in "".join(lines)

@@ -84,8 +84,8 @@ def print_comparison(folder: Path) -> None:
         for summary in task.summaries:
             name = " ".join(f"{key}={value}" for key, value in summary.values.items() if key not in task.values)
             for metric in METRICS:
-                text = number_with_spread(summary, metric) or count_runs(summary)
-                is_best = task.best(metric) is summary
+                text = number_with_spread(summary, f"test {metric}") or count_runs(summary)
+                is_best = task.best(f"test {metric}") is summary
                 cells.setdefault(name, {})[f"{task.values.get('method', '')} {metric}"] = (
                     f"**{text}**" if is_best else text
                 )

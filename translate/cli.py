@@ -145,7 +145,7 @@ def make_sweep(
     """
     from translate.config import combine, quoted
     from translate.errors import check_choice
-    from translate.evaluation.pairs import MODEL
+    from translate.evaluation.report import pooled
     from translate.sweeps.plan import Planned, plan, refusals
     from translate.sweeps.report import how_many, print_sweep, tell_others
     from translate.sweeps.run import make_runs
@@ -169,7 +169,7 @@ def make_sweep(
             config_dir=config_dir,
             judges=folder,  # one for all runs
         )
-        return report.evaluation.mean | report.evaluation.sets.get(MODEL, {})
+        return report.evaluation.mean | dict(pooled(report.evaluation))
 
     folder, planned = plan(combine(words, config_dir), lambda words: compose(words, config_dir))
     say(f"A sweep of {len(planned)} runs in {folder}")
@@ -514,6 +514,7 @@ def measure_model(
         direction=direction,  # type: ignore[arg-type]
         trusted=trust(config_dir),
     )
+    trained = engine.model.settings
     settings = evaluation_settings(engine, checkpoint, words, config_dir)
     engine.use_settings(settings)
     report = evaluate_model(
@@ -524,6 +525,7 @@ def measure_model(
         classifier_steps=classifier_steps or MAX_STEPS,
         options=options or Options(),
         bar=bar or progress_bar,
+        trained=trained,
         judges=judges,
     )
     refresh_report(checkpoint)

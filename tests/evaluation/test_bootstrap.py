@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from translate.evaluation.bootstrap import Scored, draw_counts, interval, resampled_means
+from translate.evaluation.bootstrap import FEWEST, Scored, draw_counts, enough_images, interval, resampled_means
 
 
 def test_every_resample_draws_as_many_images_as_there_are() -> None:
@@ -45,3 +45,16 @@ def test_a_metric_of_some_images_is_averaged_over_these() -> None:
 def test_a_resample_without_an_image_that_has_the_metric_is_left_out_of_the_interval() -> None:
     rows = [Scored("a", "", {"l1": 0.5}), Scored("b", "", {})]
     assert interval(resampled_means(rows)["l1"]) == (0.5, 0.5)
+
+
+def test_an_interval_is_told_of_enough_different_images() -> None:
+    rows = [Scored(f"{place}", "", {"l1": 0.5} | ({"twin": 1.0} if place else {})) for place in range(10)]
+    assert enough_images(rows) == {"l1"}
+    assert enough_images([Scored("a", str(place), {"l1": 0.5}) for place in range(10)]) == set()  # one, ten times
+
+
+@pytest.mark.parametrize(("count", "share"), [(3, 0.75), (FEWEST, 0.90)])
+def test_the_interval_of_few_normal_values_holds_their_mean_less_often_than_it_says(count: int, share: float) -> None:
+    values = np.random.default_rng(0).normal(0, 1, (2000, count))
+    low, high = np.percentile(values @ draw_counts(count).T / count, [2.5, 97.5], axis=1)
+    assert np.mean((low < 0) & (high > 0)) == pytest.approx(share, abs=0.03)

@@ -70,8 +70,14 @@ def test_unpaired_data_is_measured_by_cycles_and_sets_and_pairs_can_be_named(
     ran = command("evaluate", cyclegan, "data=paired", f"data.root={sides}")
     assert ran.code == 0, ran.err
     assert "2 pairs of the test split" in ran.out
-    assert (cyclegan / "evaluation_test.csv").read_text().startswith("name,l1,psnr,ssim,cycle_source,cycle_target\n0,")
-    picture = read_image(cyclegan / "evaluation_test.png")
+    assert "Measured on other data than the model was trained with: data._target_=" in ran.out
+    assert (cyclegan / "evaluation_test.csv").read_text().splitlines() == lines
+    table = next(cyclegan.glob("evaluation_test_sides-*.csv"))
+    assert table.read_text().startswith("name,l1,psnr,ssim,cycle_source,cycle_target\n0,")
+    told = json.loads(table.with_suffix(".json").read_text())
+    assert told["other_data"] == table.stem.removeprefix("evaluation_test_")
+    assert told["measured_on"]["data.root"] == str(sides.resolve())
+    picture = read_image(table.with_suffix(".png"))
     assert picture.shape == (22 + 22 + 22 + 164, 2 * (3 * 164 + 12), 3)  # one best and one worst, three images each
 
 
@@ -83,13 +89,13 @@ def test_models_are_compared_on_the_same_images(command: Command, cyclegan: Path
     assert ran.code == 0, ran.err
     assert "95 % interval" in ran.out
     assert "on the same images" in ran.out
-    assert "could be chance" in ran.out
+    assert "too few images to tell" in ran.out
     ran = command("evaluate", f"from=[{cyclegan},{other}]", *pairs, "--json")
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
     assert [model["checkpoint"] for model in told["models"]] == [str(cyclegan), str(other)]
-    assert told["difference"]["l1"] == {"value": 0, "low": 0, "high": 0}
-    assert told["models"][0] == json.loads((cyclegan / "evaluation_test.json").read_text())
+    assert told["difference"]["l1"] == {"value": 0, "low": None, "high": None}
+    assert told["models"][0] == json.loads(next(cyclegan.glob("evaluation_test_*.json")).read_text())
     refused = command("evaluate", "from=[]", *pairs)
     assert refused.code == 2
     assert "from=[] names no checkpoint" in refused.err
@@ -99,7 +105,7 @@ def test_translating_back_has_a_table_of_its_own(command: Command, cyclegan: Pat
     pairs = ["data=paired", f"data.root={sides}"]
     assert command("evaluate", cyclegan, *pairs, "--direction", "AtoB").code == 0
     assert command("evaluate", cyclegan, *pairs, "--direction", "BtoA").code == 0
-    there, back = ((cyclegan / f"evaluation_test{end}.csv").read_text() for end in ("", "_BtoA"))
+    there, back = (next(cyclegan.glob(f"evaluation_test{end}_sides-*.csv")).read_text() for end in ("", "_BtoA"))
     assert there != back
     refused = command("evaluate", cyclegan, *pairs, "data.direction=BtoA")
     assert refused.code == 2
@@ -111,10 +117,11 @@ def test_other_data_keeps_the_direction_of_training(command: Command, tmp_path: 
     assert command("train", *words).code == 0
     pairs = ["data=paired", f"data.root={sides}"]
     assert command("evaluate", tmp_path / "run", *pairs).code == 0
-    trained = (tmp_path / "run" / "evaluation_test.csv").read_text()
+    (table,) = (tmp_path / "run").glob("evaluation_*.csv")
+    trained = table.read_text()
     assert command("evaluate", tmp_path / "run", *pairs, "--direction", "BtoA").code == 0
-    assert (tmp_path / "run" / "evaluation_test.csv").read_text() == trained
-    assert not (tmp_path / "run" / "evaluation_test_BtoA.csv").exists()
+    assert list((tmp_path / "run").glob("evaluation_*.csv")) == [table]
+    assert table.read_text() == trained
 
 
 def test_cyclegan_trained_on_pairs_is_measured_on_them(command: Command, tmp_path: Path, sides: Path) -> None:

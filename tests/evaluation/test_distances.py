@@ -169,12 +169,12 @@ def test_blank_images_divide_by_nothing() -> None:
 
 def test_sets_of_less_than_two_images_have_no_distance_and_small_ones_no_error() -> None:
     distances = Distances(RandomFilters(channels=1), ("feature_distance", "kernel_distance"), relative=True)
-    distances.add("real", torch.rand(5, 1, 8, 8))
+    distances.add("real", torch.rand(10, 1, 8, 8))
     distances.add("one", torch.rand(1, 1, 8, 8))
-    distances.add("three", torch.rand(3, 1, 8, 8))
+    distances.add("nine", torch.rand(9, 1, 8, 8))
     assert distances.measure("one", "real") == {}
     assert distances.measure("none", "real") == {}
-    assert list(distances.measure("three", "real")) == ["feature_distance", "kernel_distance"]
+    assert list(distances.measure("nine", "real")) == ["feature_distance", "kernel_distance"]
     assert "kernel_distance_error" in distances.measure("real", "real")
 
 

@@ -17,7 +17,7 @@ from translate.data.image import write_image
 from translate.domains import Domains, LabelSet
 from translate.errors import UserError
 from translate.evaluation.classifier import FILE, is_right
-from translate.evaluation.domains import DomainEvaluation, Translation, all_requests, evaluate_domains
+from translate.evaluation.domains import DomainEvaluation, Translation, all_requests, domains_remedy, evaluate_domains
 from translate.methods.method import Method, Turn
 from translate.model import Model
 from translate.pixels import Side
@@ -178,7 +178,7 @@ def test_without_twins_there_are_no_distances(tmp_path: Path, colors: dict[str, 
     data = colors["data"] | {"aligned": False}
     evaluation = evaluate_domains(translator_of(Coloring()), colors | {"data": data}, tmp_path, classifier_steps=1)
     assert evaluation.classifier_steps == 1
-    assert list(evaluation.mean) == ["recognized", "real"]
+    assert list(evaluation.mean) == ["recognized", "real", "reconstruction"]
 
 
 def test_training_ends_once_the_classifier_is_right(colors: dict[str, Any], folder: Path) -> None:
@@ -262,7 +262,11 @@ def test_attributes_are_added_where_they_lack_and_taken_away_where_they_are(tmp_
     assert {row.name for row in evaluation.rows if row.request == "+up"} == {"12", "14", "16", "18", "20", "22"}
     assert {row.name for row in evaluation.rows if row.request == "-down"} == {"14", "15", "18", "19", "22", "23"}
     for row in evaluation.table.values():
-        assert row == {"translations": 6, "recognized": 1, "real": 1}
+        assert {name: row[name] for name in row if name != "reconstruction"} == {
+            "translations": 6,
+            "recognized": 1,
+            "real": 1,
+        }
 
 
 def test_requests_of_attributes_leave_rivals_to_each_other() -> None:
@@ -272,14 +276,14 @@ def test_requests_of_attributes_leave_rivals_to_each_other() -> None:
 
 def test_means_count_every_domain_alike_and_leave_out_what_is_not_known() -> None:
     rows = [Translation("a", "red", True, {"l1": 0.5}), Translation("b", "red", False, {"l1": 0.1})]
-    rows += [Translation("c", "blue", True)]
+    rows += [Translation("c", "blue", True, reconstruction=0.25)]
     evaluation = DomainEvaluation("test", rows, {"red": [True, True], "blue": [True, False], "green": []}, 7)
     assert evaluation.table == {
         "red": {"translations": 2, "recognized": 0.5, "real": 1, "l1": 0.3},
-        "blue": {"translations": 1, "recognized": 1, "real": 0.5},
+        "blue": {"translations": 1, "recognized": 1, "real": 0.5, "reconstruction": 0.25},
         "green": {"translations": 0},
     }
-    assert evaluation.mean == {"recognized": 0.75, "real": 0.75, "l1": 0.3}
+    assert evaluation.mean == {"recognized": 0.75, "real": 0.75, "l1": 0.3, "reconstruction": 0.25}
 
 
 def test_domains_are_decided_by_the_largest_or_by_the_sign() -> None:
@@ -351,7 +355,8 @@ def test_data_of_other_domains_is_refused(tmp_path: Path, colors: dict[str, Any]
         evaluate_domains(translator_of(Coloring(), HAIR), colors, tmp_path)
     assert str(caught.value) == (
         "the data's domains are blue, red (one_hot), but the model was trained with black, blond, smiling "
-        "(attributes): data.domains names the ones to use, data.kind and data.exclusive say what they are"
+        "(attributes). They share none: where the model has another name for what is blue, red here, rename that in "
+        "the data"
     )
 
 
@@ -374,3 +379,14 @@ def test_data_without_labels_is_refused(tmp_path: Path) -> None:
 def test_an_empty_split_names_those_that_have_images(tmp_path: Path, colors: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="the split 'validation' has no images; those that have are train, test"):
         evaluate_domains(translator_of(Coloring()), colors, tmp_path, "validation")
+
+
+def test_domains_that_do_not_fit_are_told_with_the_words_that_do() -> None:
+    assert domains_remedy(["red", "blue", "pink"], ["blue", "red", "green"]) == (
+        "To measure those that both have: 'data.domains=[blue,red]'; where the model has another name for what is pink "
+        "here, rename that in the data"
+    )
+    assert domains_remedy(["rot", "blau"], ["red", "blue"]) == (
+        "They share none: where the model has another name for what is rot, blau here, rename that in the data"
+    )
+    assert "data.kind" in domains_remedy(["red"], ["red", "blue"])

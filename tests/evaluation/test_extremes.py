@@ -7,7 +7,7 @@ import torch
 
 from translate.data.image import read_image
 from translate.evaluation.bootstrap import Scored
-from translate.evaluation.extremes import rank, write_extremes
+from translate.evaluation.extremes import choose_shown, rank, shorten, write_extremes
 
 
 def scored(**values: float) -> Scored:
@@ -47,3 +47,18 @@ def test_without_a_value_there_is_no_picture(tmp_path: Path) -> None:
 def test_large_images_shrink(tmp_path: Path) -> None:
     assert write_extremes(tmp_path / "picture.png", [scored(l1=0.0)], lambda place: {"input": torch.rand(3, 100, 400)})
     assert np.shape(read_image(tmp_path / "picture.png")) == (3 * 22 + 44, 164 + 12, 3)
+
+
+def test_different_images_are_shown_where_there_are_enough() -> None:
+    rows = [Scored(name, str(group), {}) for name in "abcdefg" for group in range(3)]
+    best, worst = choose_shown(rows, range(21))
+    assert [rows[place].name for place in best] == list("abcdef")
+    assert [rows[place].name for place in worst] == list("gfedcb")
+    assert not {*best} & {*worst}
+    few = [Scored("a", str(group), {}) for group in range(3)] + [Scored("b", "", {})]
+    assert choose_shown(few, range(4)) == ([0, 3], [2, 1])
+
+
+def test_long_names_give_way_in_the_middle() -> None:
+    assert shorten("bottle/clock2-bottle3 to knife", 16) == "bottle/... knife"
+    assert shorten("short", 8) == "short"

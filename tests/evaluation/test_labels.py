@@ -111,3 +111,18 @@ def test_a_file_that_is_no_palette_is_refused(tmp_path: Path, text: str, message
     (tmp_path / "palette.txt").write_text(text)
     with pytest.raises(UserError, match=message):
         read_palette(tmp_path / "palette.txt", COLOR)
+
+
+def test_photographs_have_no_palette_however_many_colours_are_asked_for() -> None:
+    """Every colour of a cube of 16 steps of 17 levels is equally common: near each chosen one lies none but itself."""
+    steps = torch.arange(16) / 15
+    photograph = torch.cartesian_prod(steps, steps, steps).T.reshape(3, 64, 64)
+    for wanted in (2, 500):
+        with pytest.raises(
+            UserError, match=rf"--palette {wanted}: the true answers are no label maps .* leave --palette out"
+        ):
+            choose_palette([photograph], wanted)
+    mixed = torch.cat([photograph, torch.zeros(3, 64, 28)], 2)  # 1792 black pixels beside 4096 of the cube
+    palette = choose_palette([mixed], 2)
+    assert palette is not None
+    assert palette[0].tolist() == [0, 0, 0]

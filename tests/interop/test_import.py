@@ -313,7 +313,7 @@ def test_a_file_is_evaluated_on_pairs_that_are_named(save, command, pairs, tmp_p
     ran = command("evaluate", file, "data=paired", f"data.root={pairs}", "image_size=16", "data.workers=0")
     assert ran.code == 0, ran.err
     assert "1 pairs of the test split" in ran.out
-    assert (tmp_path / "latest_net_G_evaluation" / "evaluation_test.csv").is_file()
+    assert len(list((tmp_path / "latest_net_G_evaluation").glob(f"evaluation_test_{pairs.name}-*.csv"))) == 1
     nowhere = command("evaluate", file)
     assert nowhere.code == 2
     assert "unknown does not exist: give the folder of your images" in nowhere.err

@@ -185,7 +185,7 @@ def test_a_run_that_has_only_begun_has_a_page(run: Path) -> None:
     page = parse(run)
     assert "Nothing has been logged yet." in page.text
     assert "translate convert" not in page.text  # there is no model
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match=r"there is no run in .* \(no config\.yaml\): give the output= of a training"):
         write_report(run.parent)
 
 
@@ -382,6 +382,19 @@ def test_evaluate_adds_the_best_and_the_worst(
         assert all((folder / file).is_file() for file in extreme["images"].values())
     ran = command("report", folder)
     assert (ran.code, ran.out) == (0, f"{folder / 'report.html'}\n")
+
+
+def test_results_on_the_data_of_the_run_come_first_and_others_say_what_they_are_of(run: Path) -> None:
+    own, other = {"metrics": {}, "measured_on": {"image_size": 64}}, {"metrics": {}, "other_data": "faces-1f0c2ab3"}
+    (run / "evaluation_validation.json").write_text(json.dumps(own))
+    (run / "evaluation_test_faces-1f0c2ab3.json").write_text(
+        json.dumps(other | {"measured_on": {"data.root": "/my faces", "data.labels": None}})
+    )
+    text = parse(run).text
+    first, second = "Evaluation: validation", "Evaluation: test, other data: faces-1f0c2ab3"
+    assert 0 < text.index(first) < text.index(second)
+    assert "Measured on the run's own data: image_size=64." in text[: text.index(second)]
+    assert "Measured on other data than the model was trained with: data.root=/my faces." in text[text.index(second) :]
 
 
 def test_the_curve_of_a_metric_has_its_interval_where_it_is_known() -> None:

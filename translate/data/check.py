@@ -1,6 +1,7 @@
 """Looking at every image of a data set before training: what it is, and what is wrong with it."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,14 +45,26 @@ class Inspection:
     warnings: list[str] = field(default_factory=list)
 
     def raise_problems(self, *, most: int = 20) -> None:
-        """Raise UserError listing the problems (the first `most`), if there are any."""
+        """Raise UserError listing the problems, if there are any: all, or of more than `most` one of each kind."""
         if not self.problems:
             return
-        shown = [f"  {problem}" for problem in self.problems[:most]]
+        shown = [f"  {problem}" for problem in self.problems]
         if len(self.problems) > most:
-            shown.append(f"  ... and {len(self.problems) - most} more; `translate check` with the same keys lists all")
+            kinds = group_problems(self.problems)
+            shown = [f"  {first}{f' (and {count - 1} more like it)' * (count > 1)}" for first, count in kinds[:most]]
+            more = f"  ... and {len(kinds) - most} more kinds;" if len(kinds) > most else " "
+            shown.append(f"{more} `translate check` with the same keys lists all")
         count = len(self.problems)
         raise UserError(f"the data has {count} problem{'s' * (count > 1)}:\n" + "\n".join(shown))
+
+
+def group_problems(problems: Sequence[str]) -> list[tuple[str, int]]:
+    """The first problem of each kind and how many there are of it; they differ in their path, which ends with a colon,
+    and in numbers."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(re.sub(r"[0-9]+", "0", problem.partition(": ")[2] or problem), []).append(problem)
+    return [(alike[0], len(alike)) for alike in kinds.values()]
 
 
 def size_problems(path: Path, fact: Facts, smallest: int | None) -> list[str]:

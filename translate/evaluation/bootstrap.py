@@ -8,6 +8,9 @@ import numpy as np
 RESAMPLES = 1000
 SURE = 1.96
 """Standard errors on both sides of a value that hold 95 % of a normal distribution."""
+FEWEST = 10
+"""Images that an interval is told of. Fewer show too little of the spread: of normal values, what is called 95 % holds
+the true mean in 90 % of all cases with 10 images, and in 75 % with 3."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,15 @@ class Scored:
     name: str
     group: str
     values: Mapping[str, float]
+
+
+def enough_images(rows: Sequence[Scored]) -> set[str]:
+    """The metrics that so many different images have that an interval can be told of their mean."""
+    names: dict[str, set[str]] = {}
+    for row in rows:
+        for metric in row.values:
+            names.setdefault(metric, set()).add(row.name)
+    return {metric for metric, found in names.items() if len(found) >= FEWEST}
 
 
 def draw_counts(count: int) -> np.ndarray:

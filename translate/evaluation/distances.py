@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
+from translate.evaluation.bootstrap import FEWEST
+
 Features = Float[Tensor, "count features"]
 SCALES = 3
 WINDOW = 5
@@ -163,10 +165,12 @@ class Distances:
         return sum(map(len, self._features.get(name, [])))
 
     def measure(self, name: str, real: str) -> dict[str, float]:
-        """The distances of a set from the real one, from 2 images on; from 4 on the second's standard error."""
-        if any(self.count(key) < 2 for key in (name, real)):
+        """The distances of a set from the real one, from 2 images on; from 10 on the second's standard error."""
+        fewest = min(self.count(name), self.count(real))
+        if fewest < 2:
             return {}
-        return self.between(torch.cat(self._features[name]), torch.cat(self._features[real]))
+        found = self.between(torch.cat(self._features[name]), torch.cat(self._features[real]))
+        return {key: value for key, value in found.items() if fewest >= FEWEST or not key.endswith("_error")}
 
     def between(self, made: Features, wanted: Features) -> dict[str, float]:
         """The distances of features from those of real images, at least 2; from 4 on the second's standard error."""

@@ -1,6 +1,7 @@
 """Measuring a model that translates between domains: does an independent classifier see what was asked for?"""
 
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -83,8 +84,9 @@ class DomainEvaluation:
 
     @property
     def table(self) -> dict[str, dict[str, float]]:
-        """By request: `translations`, `recognized` and `real` (shares), and of those with twins the mean `l1`, `psnr`
-        and `ssim`, the same with `input` before the name for the input returned unchanged. What is not known lacks."""
+        """By request: `translations`, `recognized` and `real` (shares), of those with twins the mean `l1`, `psnr` and
+        `ssim`, the same with `input` before the name for the input returned unchanged, and `reconstruction`. What is
+        not known lacks."""
         return {request: self._summary(request) for request in self.real}
 
     @property
@@ -131,7 +133,9 @@ class DomainEvaluation:
         summary |= mean_of({"recognized": float(row.recognized)} for row in rows)
         summary |= mean_of({"real": float(right)} for right in self.real[request])
         summary |= mean_of(row.metrics for row in rows)
-        return summary | {f"input {name}": value for name, value in mean_of(row.identity for row in rows).items()}
+        summary |= {f"input {name}": value for name, value in mean_of(row.identity for row in rows).items()}
+        back = [row.reconstruction for row in rows if row.reconstruction is not None]
+        return summary | mean_of({"reconstruction": error} for error in back)
 
 
 def evaluate_domains(
@@ -250,7 +254,18 @@ def _checked_domains(data: DataSource, engine: TorchEngine) -> Domains:
     if data.domains != model.domains:
         raise UserError(
             f"the data's domains are {data.domains.described()}, but the model was trained with "
-            f"{model.domains.described()}: data.domains names the ones to use, data.kind and "
-            "data.exclusive say what they are"
+            f"{model.domains.described()}. {domains_remedy(data.domains.names, model.domains.names)}"
         )
     return model.domains
+
+
+def domains_remedy(found: Sequence[str], known: Sequence[str]) -> str:
+    """What to do about data whose domains are not those that a model knows, in words that can be typed."""
+    common = ",".join(name for name in known if name in found)
+    others = ", ".join(name for name in found if name not in known)
+    if not others:
+        return "They are of another kind: data.kind and data.exclusive say what they are"
+    renaming = f"where the model has another name for what is {others} here, rename that in the data"
+    if "," not in common:
+        return f"They share {common or 'none'}: {renaming}"
+    return f"To measure those that both have: {shlex.quote(f'data.domains=[{common}]')}; {renaming}"

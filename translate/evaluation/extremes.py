@@ -16,6 +16,8 @@ from translate.picture import title_row, to_display
 SHOWN = 6
 SIDE = 160
 GAP = 12
+LETTER = 6
+"""Pixels that a letter of a title is wide, on average, shrunk a little at most."""
 RANKED_BY = ("l1", "cycle_source", "reconstruction", "recognized")
 """What ranks images: the first of these that there is."""
 
@@ -28,6 +30,20 @@ def rank(rows: Sequence[Scored]) -> tuple[str, list[int]] | None:
             sign = -1 if metric in BETTER_WHEN_HIGHER else 1
             return metric, sorted(places, key=lambda place: sign * rows[place].values[metric])
     return None
+
+
+def choose_shown(rows: Sequence[Scored], places: Sequence[int]) -> tuple[list[int], list[int]]:
+    """At most the 6 best and 6 worst of places, best first, none twice; one row of an image where there are enough
+    images, for a StarGAN makes several of each."""
+    count = min(SHOWN, -(-len(places) // 2))
+    best = _different(rows, places)[:count]
+    return best, [place for place in _different(rows, places[::-1]) if place not in best][:count]
+
+
+def _different(rows: Sequence[Scored], places: Sequence[int]) -> list[int]:
+    """The places in their order, those whose image came before behind all others."""
+    first = {rows[place].name: place for place in reversed(places)}.values()
+    return sorted(places, key=lambda place: place not in first)
 
 
 def write_extremes(
@@ -46,11 +62,11 @@ def write_extremes(
     if ranked is None:
         return []
     metric, places = ranked
-    count = min(SHOWN, -(-len(places) // 2))
+    best, worst = choose_shown(rows, places)
     folder = path.with_suffix("")
     folder.mkdir(exist_ok=True)
     columns, written = [], []
-    for kind, chosen in (("best", places[:count]), ("worst", places[::-1][: min(count, len(places) - count)])):
+    for kind, chosen in (("best", best), ("worst", worst)):
         blocks = []
         for number, place in enumerate(chosen, start=1):
             row, images = rows[place], picture(place)
@@ -79,8 +95,16 @@ def _block(row: Scored, metric: str, images: dict[str, Tensor]) -> np.ndarray:
     line = np.concatenate(cells, axis=1)
     name = f"{row.name} to {row.group}" if row.group else row.name
     # The font has no letters but these.
-    caption = f"{name}: {metric} {row.values[metric]:.4g}".encode("ascii", "replace").decode()
-    return np.concatenate([title_row([caption], line.shape[1]), title_row(list(images), line.shape[1]), line])
+    value = f": {metric} {row.values[metric]:.4g}"
+    name = shorten(name.encode("ascii", "replace").decode(), line.shape[1] // LETTER - len(value))
+    return np.concatenate([title_row([name + value], line.shape[1]), title_row(list(images), line.shape[1]), line])
+
+
+def shorten(name: str, length: int) -> str:
+    """A name of at most so many characters, but 8 at least: the middle gives way to dots."""
+    length = max(length, 8)
+    end = (length - 3) // 2
+    return name if len(name) <= length else f"{name[: length - 3 - end]}...{name[-end:]}"
 
 
 def _cell(image: Tensor) -> np.ndarray:

@@ -60,8 +60,7 @@ class PairEvaluation:
     @cached_property
     def mean(self) -> dict[str, float]:
         """The mean of every metric; label scores are of all pixels together."""
-        scores = {} if self.classes is None else label_scores(self.classes.sum(0))
-        return mean_of(self.rows) | {name: float(score) for name, score in scores.items()}
+        return mean_of(self.rows) | ({} if self.classes is None else scores_of(self.classes))
 
     @property
     def scored(self) -> list[Scored]:
@@ -103,7 +102,7 @@ def evaluate_pairs(
     palette = run.choose_palette()
     rows: list[dict[str, float]] = []
     identity: list[dict[str, float]] = []
-    classes = []
+    classes, unchanged = [], []
     side, lpips = run.sides[1], run.measures.lpips
     for source, target in run.batches():
         output = run.translate(source)
@@ -113,6 +112,8 @@ def evaluate_pairs(
             add_column(rows, "cycle_target", run.cycle_back(target))
         if source.shape == target.shape:
             identity += compare(source, target, side, lpips)
+            if palette is not None:
+                unchanged.append(count_classes(quantize(source, side), quantize(target, side), palette))
         if palette is not None:
             classes.append(count_classes(quantize(output, side), quantize(target, side), palette))
             for name, values in label_scores(classes[-1]).items():
@@ -122,7 +123,7 @@ def evaluate_pairs(
         split,
         names,
         rows,
-        mean_of(identity) if identity else None,
+        mean_of(identity) | (scores_of(np.concatenate(unchanged)) if unchanged else {}) if identity else None,
         sets=run.distances(),
         set_counts={name: run.measures.distances[0].count(name) for name in (MODEL, UNCHANGED, OTHERS, REAL)},
         classes=np.concatenate(classes) if classes else None,
@@ -148,6 +149,8 @@ def evaluate_unpaired(
     data, split, items = open_split(engine, settings, split, bar, Unpaired)
     assert isinstance(items, UnpairedItems)
     run = _Run(engine, settings, data, split, items, options or Options(), bar)
+    if run.sides[1].labels or run.options.palette is not None:
+        run.notes.append("pixel_accuracy, class_accuracy and mean_iou need true answers: data=paired data.root=FOLDER")
     rows: tuple[list[dict[str, float]], ...] = ([], [])
     for source, target in run.batches():
         if len(source):
@@ -177,6 +180,11 @@ def evaluate_unpaired(
         notes=(*run.measures.notes, *run.notes),
         picture=lambda place: run.picture(place, None),
     )
+
+
+def scores_of(classes: np.ndarray) -> dict[str, float]:
+    """The label scores of all pixels together, of counts (images, 3, classes)."""
+    return {name: float(score) for name, score in label_scores(classes.sum(0)).items()}
 
 
 def add_column(rows: list[dict[str, float]], name: str, values: Tensor | np.ndarray) -> None:
@@ -271,10 +279,16 @@ class _Run:
         """The colours of the classes where targets are label maps, else None.
 
         Raises:
-            UserError: what --palette says is no palette.
+            UserError: what --palette says is no palette, or the true answers are no label maps.
         """
         side, given = self.sides[1], self.options.palette
         if given is None and not side.labels:
+            if self.engine.info.target.labels:
+                self.notes.append(
+                    "pixel_accuracy, class_accuracy and mean_iou: the model makes label maps, but nothing says that "
+                    "the true answers here are some: data.labels=A or B names that side, or --palette N takes its N "
+                    "commonest colours"
+                )
             return None
         if given is not None and not given.isdecimal():
             return read_palette(Path(given), side)

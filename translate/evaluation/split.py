@@ -7,8 +7,9 @@ from translate.batch import DESCRIBED, BatchType, Labeled, Pair, Unpaired
 from translate.build import build, resolve
 from translate.conversion.torch_engine import TorchEngine
 from translate.data.source import DataSource, Items
-from translate.errors import UserError
+from translate.errors import UserError, check_choice
 
+SPLITS = ("test", "validation", "train")
 TRUSTED_DATA = ("translate.data.",)
 MAY_CHANGE = ("data.", "image_size", "norm_at_test", "dropout_at_test", "seed")
 """Settings that a trained model can be measured with other values of."""
@@ -45,6 +46,8 @@ def open_split(
     Raises:
         UserError: the data cannot give such images, has problems, or the split is empty.
     """
+    if split is not None:
+        check_choice("--split", split, SPLITS)
     component = _component(settings)
     if wanted not in component.batch_types:
         raise _unsuitable(wanted, component.batch_types)
@@ -55,11 +58,7 @@ def open_split(
     known = engine.model.domains
     if known is not None and data.domains is not None and set(data.domains.names) <= set(known.names):
         data.know(known)  # it may know more than this data shows, or in another order
-    found = {
-        name: items
-        for name in ("test", "validation", "train")
-        if len(items := data.items(name, size, seed=0, augment=False))
-    }
+    found = {name: items for name in SPLITS if len(items := data.items(name, size, seed=0, augment=False))}
     split = split or next(iter(found))
     if split not in found:
         what = "pairs" if wanted is Pair else "images"

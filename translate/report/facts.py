@@ -180,6 +180,8 @@ def read_run(folder: Path) -> Run:
     Raises:
         UserError: it is no run folder.
     """
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"there is no run in {folder} (no {CONFIG}): give the output= of a training")
     try:
         tree = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:

@@ -7,7 +7,14 @@ from pathlib import Path
 from string import Template
 
 from translate.evaluation.bootstrap import SURE
-from translate.evaluation.sets import distance_names, distance_text, set_label, set_title
+from translate.evaluation.sets import (
+    distance_names,
+    distance_text,
+    explain_distances,
+    limits_text,
+    set_label,
+    set_title,
+)
 from translate.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, chart_grid, make_chart
 from translate.report.facts import Line, Run
 from translate.report.markup import Html, element, embedded_json, join, table
@@ -206,12 +213,18 @@ class Page:
         """What `translate evaluate` found, with the best and the worst images."""
         told = self.run.evaluations
         count = sum(len(extreme["images"]) for found in told.values() for extreme in found.get("extremes", ()))
-        for path, found in told.items():
+        for path, found in sorted(told.items(), key=lambda item: bool(item[1].get("other_data"))):  # its own data first
             most = PAIR_BYTES // max(1, count)
-            name = path.stem.removeprefix("evaluation_").replace("_", ", ")
+            other = found.get("other_data")
+            name = path.stem.removeprefix("evaluation_").removesuffix(f"_{other}").replace("_", ", ")
+            name += f", other data: {other}" * bool(other)
             where = "" if path.parent.resolve() == self.run.folder else f", {path.parent.name}/"
             of = f" of the model of step {found['steps']:,}" if found.get("steps") else ""
             parts = [element("p", f"{found.get('images', 0)} images{of}.", class_="note"), *_measures(found)]
+            if found.get("measured_on"):
+                told_of = ", ".join(f"{key}={show(value)}" for key, value in found["measured_on"].items() if value)
+                whose = "other data than the model was trained with" if other else "the run's own data"
+                parts.insert(1, element("p", f"Measured on {whose}: {told_of}.", class_="note"))
             titles = {title for extreme in found.get("extremes", ()) for title in extreme["images"]}
             pairs = [pair for pair in COMPARED if titles.issuperset(pair)]
             if len(pairs) > 1:
@@ -328,7 +341,7 @@ def _measures(found: Line) -> Iterator[Html]:
     rows = []
     for name, row in found["metrics"].items():
         beside = (f"{unchanged[name]:.4f}" if name in unchanged else "-",) if unchanged else ()
-        rows.append((name, f"{row['value']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}", *beside))
+        rows.append((name, f"{row['value']:.4f}", limits_text(row["low"], row["high"]), *beside))
     if rows:
         yield table(("", "model", "95 % interval", *(("input unchanged",) if unchanged else ())), rows)
     domains, sets, counts = found.get("domains") or {}, found.get("distances") or {}, found.get("set_counts") or {}
@@ -347,6 +360,8 @@ def _measures(found: Line) -> Iterator[Html]:
         ]
         yield element("h3", set_title(counts, of_domains=bool(domains)))
         yield table(("", *names), lines)
+        for sentence in explain_distances(sets, counts):
+            yield element("p", sentence, class_="note")
     for note in found.get("notes", ()):
         yield element("p", f"Not measured: {note}.", class_="note")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.files import write_atomically
-from translate.sweeps.table import Summary, Task
+from translate.sweeps.table import Summary, Task, plain, split_of
 from translate.training.log import VALIDATION, read_metrics
 
 FILE = "sweep.png"
@@ -43,21 +43,25 @@ def draw_sweep(folder: Path, tasks: Sequence[Task]) -> None:
 
 
 def _draw_dots(panel: Any, task: Task, palette: Sequence[Any]) -> None:
-    """Rows from top to bottom in the order of the task."""
+    """Rows from top to bottom in the order of the task; hollow dots are the same metric on another split."""
     metric = task.metrics[0]
+    beside = next((other for other in task.metrics[1:] if plain(other) == plain(metric)), None)
     labels = []
     for place, (summary, color) in enumerate(zip(task.summaries, palette, strict=True)):
         numbers = summary.numbers(metric)
         panel.plot(numbers, [place] * len(numbers), "o", color=color, markersize=6, alpha=0.8, markeredgewidth=0)
         if len(numbers) > 1:
             panel.plot([summary.mean(metric)] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1.5)
+        if beside is not None:
+            others = summary.numbers(beside)
+            panel.plot(others, [place] * len(others), "o", color=color, markersize=6, markerfacecolor="none")
         labels.append(mark(summary, task))
     panel.set_yticks(range(len(labels)), labels, fontsize=8)
     panel.set_ylim(len(labels) - 0.5, -0.5)
-    split = task.summaries[0].split
     better = {True: "higher is better", False: "lower is better", None: ""}[task.is_higher_better(metric)]
-    where = f"{split}: {metric}" if split else f"validation: {metric}"
-    panel.set_xlabel(f"{where}{f' ({better})' if better else ''}")
+    where = f"{split_of(metric) or 'validation'}: {plain(metric)}"
+    hollow = f"; hollow: {split_of(beside)}" if beside is not None else ""
+    panel.set_xlabel(f"{where}{f' ({better})' if better else ''}{hollow}")
     panel.set_title(task.label, fontsize=10, loc="left")
     panel.grid(alpha=0.3)
 
@@ -69,7 +73,7 @@ def _draw_curves(panel: Any, folder: Path, task: Task, palette: Sequence[Any]) -
     panel.set_visible(bool(names))
     if not names:
         return
-    metric = task.metrics[0] if task.metrics[0] in names else names[0]
+    metric = plain(task.metrics[0]) if plain(task.metrics[0]) in names else names[0]
     for place in reversed(range(len(known))):  # the best in front
         points = mean_curve([curve[metric] for curve in known[place] if metric in curve])
         if not points:

@@ -1,5 +1,6 @@
 """A sweep on the terminal: which of the combinations to take."""
 
+import math
 import shlex
 import textwrap
 from collections.abc import Collection, Sequence
@@ -13,14 +14,27 @@ from rich.text import Text
 from translate.config import quoted
 from translate.sweeps.plot import FILE as PLOT
 from translate.sweeps.plot import short, without
-from translate.sweeps.table import FAILED, FILE, FINISHED, SEED, STOPPED, WAITING, Row, Summary, Task, summarize
+from translate.sweeps.table import (
+    FAILED,
+    FILE,
+    FINISHED,
+    SEED,
+    STOPPED,
+    WAITING,
+    Row,
+    Summary,
+    Task,
+    plain,
+    split_of,
+    summarize,
+)
 
 
 def print_sweep(console: Console, folder: Path, rows: Sequence[Row], split: str | None = None) -> None:
     """A table per task with mean and spread over the seeds, why runs failed, and how to use the best."""
     tasks = summarize(rows, split)
-    where = f"on the {split} split" if split else "on the validation images, of the best model where one is kept"
     for task in tasks:
+        where = describe_metrics(task)
         console.print(Text(f"{task.label}{': ' * bool(task.label)}{where}", style="italic"), soft_wrap=True)
         for table in make_tables(task, console.width):
             console.print(table)
@@ -42,8 +56,26 @@ def print_sweep(console: Console, folder: Path, rows: Sequence[Row], split: str 
     console.print(Text(f"Every run: {folder / FILE}{plot}"), soft_wrap=True)
 
 
+def describe_metrics(task: Task) -> str:
+    """What the numbers of a table are measured on, what a spread is, and what chooses the best."""
+    validated = "on the validation images, of the best model where one is kept"
+    others = [split for split in dict.fromkeys(map(split_of, task.metrics)) if split]
+    spread = ""
+    if any(summary.spread(metric) is not None for summary in task.summaries for metric in task.metrics):
+        spread = "; ± is the standard deviation over seeds"
+    if not others:
+        return validated + spread
+    (split,) = others
+    if task.metrics[0].startswith(f"{split} "):
+        return (
+            f"chosen by the {split} split, for nothing on validation images tells which is better: the best looks "
+            f"better there than it is{spread}"
+        )
+    return f"{validated}; beside it, but not to choose by, on the {split} split{spread}"
+
+
 def make_tables(task: Task, width: int) -> list[Table]:
-    """A row per combination of everything but the seed; the best of a column is marked with a star.
+    """A row per combination of everything but the seed; the best of a column that chooses is marked with a star.
 
     Columns that `width` characters have no room for are in further tables with the same rows. Numbers are never cut;
     names that are too long are folded.
@@ -78,7 +110,7 @@ def make_tables(task: Task, width: int) -> list[Table]:
 
 
 def _cells(task: Task, metric: str) -> list[Text]:
-    best = task.best(metric)
+    best = task.best(metric) if task.is_choosing(metric) else None
     return [
         Text(f"{number_with_spread(summary, metric)} *", style="bold green")
         if summary is best
@@ -121,12 +153,13 @@ def count_runs(summary: Summary) -> str:
 
 
 def number_with_spread(summary: Summary, metric: str) -> str:
-    """`0.0331 ± 0.0004`; without a spread for one run, and nothing for none."""
+    """`0.03310 ± 0.00040`, of four digits; without a spread for one run, and nothing for none."""
     mean, spread = summary.mean(metric), summary.spread(metric)
     if mean is None:
         return ""
-    places = 4 if abs(mean) < 3 else 2
-    return f"{mean:.{places}f}" if spread is None else f"{mean:.{places}f} ± {spread:.{places}f}"
+    largest = max(abs(mean), spread or 0.0)
+    places = 3 - math.floor(math.log10(largest)) if 0 < largest < math.inf else 4
+    return " ± ".join(f"{round(number, places):.{max(places, 0)}f}" for number in (mean, spread) if number is not None)
 
 
 def advise(task: Task, folder: Path) -> str | None:
@@ -136,11 +169,17 @@ def advise(task: Task, folder: Path) -> str | None:
     if best is None:
         return None
     higher = task.is_higher_better(metric)
-    finished = [(row.value(metric, best.split), row) for row in best.finished]
+    finished = [(row.value(metric), row) for row in best.finished]
     known = [(value, row) for value, row in finished if value is not None]
     _, run = (max if higher else min)(known, key=lambda found: found[0])
     of = f" of {task.label}" if task.label else ""
-    line = f"Best {metric}{of}: {without(best, task)} ({number_with_spread(best, metric)})"
+    beside = [
+        f"; {other}: {number_with_spread(best, other)}"
+        for other in task.metrics[1:]
+        if plain(other) == plain(metric) and number_with_spread(best, other)
+    ]
+    told = metric if split_of(metric) else f"validation {metric}"
+    line = f"Best {told}{of}: {without(best, task)} ({number_with_spread(best, metric)}{''.join(beside)})"
     near = [without(other, task) for other in task.summaries if other is not best and is_near(other, best, metric)]
     if near:
         line += f"; no further from it than seeds are from one another: {', '.join(near)}"

@@ -26,6 +26,16 @@ NOT_OF_THE_MODEL = ("real",)
 """What an evaluation tells of something else, as is all that begins with `input`."""
 
 
+def split_of(metric: str) -> str:
+    """The split that a metric is of: `test` for `test l1`; empty for those of the validation."""
+    return metric.rpartition(" ")[0]
+
+
+def plain(metric: str) -> str:
+    """The metric without the split that it is of."""
+    return metric.rpartition(" ")[2]
+
+
 @dataclass
 class Row:
     """A run of a sweep.
@@ -49,9 +59,11 @@ class Row:
         pairs = (word.partition("=") for word in shlex.split(self.words))
         return {key: value for key, _, value in pairs}
 
-    def value(self, metric: str, split: str | None) -> float | None:
-        """A metric of the best model on `split`; without one on the validation images, of the last if none is best."""
-        names = [f"{split}_{metric}"] if split else [f"best_{metric}", f"final_{metric}"]
+    def value(self, metric: str) -> float | None:
+        """A metric of the best model on the validation images, of the last if none is best; `test l1` is that on the
+        test split."""
+        split, name = split_of(metric), plain(metric)
+        names = [f"{split}_{name}"] if split else [f"best_{name}", f"final_{name}"]
         return next((self.numbers[name] for name in names if name in self.numbers), None)
 
     def read_validation(self, folder: Path) -> None:
@@ -73,12 +85,10 @@ class Summary:
     Attributes:
         values: what makes them, by key, without what all rows share.
         rows: them.
-        split: the split whose metrics are told; None for those of the validation.
     """
 
     values: dict[str, str]
     rows: tuple[Row, ...]
-    split: str | None = None
 
     @property
     def finished(self) -> list[Row]:
@@ -87,7 +97,7 @@ class Summary:
 
     def numbers(self, metric: str) -> list[float]:
         """A metric of all that have it."""
-        found = (row.value(metric, self.split) for row in self.finished)
+        found = (row.value(metric) for row in self.finished)
         return [value for value in found if value is not None]
 
     def mean(self, metric: str) -> float | None:
@@ -124,7 +134,8 @@ class Task:
     Attributes:
         values: what makes the task, by key; empty if all rows are of one.
         summaries: of its runs.
-        metrics: what is known of them, the one that they are sorted by first.
+        metrics: what is known of them, the one that they are sorted by first: of the validation, where that has one
+            which tells; `test l1` is one of the test split.
     """
 
     values: dict[str, str]
@@ -140,18 +151,22 @@ class Task:
         """The best by a metric; None where there is nothing to choose from, or the metric tells nothing."""
         return find_best(self.summaries, metric)
 
+    def is_choosing(self, metric: str) -> bool:
+        """Whether it is of the images that the best is chosen by; others are shown beside it."""
+        return split_of(metric) == split_of(self.metrics[0])
+
     def is_higher_better(self, metric: str) -> bool | None:
         """Whether more of it is better; None for what tells nothing."""
-        return None if metric in TELL_NOTHING else metric in BETTER_WHEN_HIGHER
+        return None if plain(metric) in TELL_NOTHING else plain(metric) in BETTER_WHEN_HIGHER
 
 
 def find_best(summaries: Sequence[Summary], metric: str) -> Summary | None:
     """The summary with the best mean; None where fewer than two have one, or the metric tells nothing."""
     found = ((summary.mean(metric), place) for place, summary in enumerate(summaries))
     means = [(mean, place) for mean, place in found if mean is not None and math.isfinite(mean)]
-    if metric in TELL_NOTHING or len(means) < 2:
+    if plain(metric) in TELL_NOTHING or len(means) < 2:
         return None
-    return summaries[(max if metric in BETTER_WHEN_HIGHER else min)(means, key=lambda pair: pair[0])[1]]
+    return summaries[(max if plain(metric) in BETTER_WHEN_HIGHER else min)(means, key=lambda pair: pair[0])[1]]
 
 
 def varied_keys(rows: Iterable[Row]) -> list[str]:
@@ -162,14 +177,18 @@ def varied_keys(rows: Iterable[Row]) -> list[str]:
 
 
 def summarize(rows: Sequence[Row], split: str | None = None) -> list[Task]:
-    """Rows by task, within it by everything but the seed; the best first, those without a value last."""
+    """Rows by task, within it by everything but the seed; the best first, those without a value last.
+
+    What is best, the validation tells; the metrics of `split` stand beside it. Where the validation has none that tells
+    which model is better, the split does.
+    """
     keys = [key for key in varied_keys(rows) if key != SEED]
     apart = [key for key in keys if key in APART or key.startswith("data.")]
     grouped: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         grouped.setdefault(tuple(row.values.get(key, "") for key in keys), []).append(row)
     summaries = [
-        Summary({key: value for key, value in zip(keys, values, strict=True) if value}, tuple(members), split)
+        Summary({key: value for key, value in zip(keys, values, strict=True) if value}, tuple(members))
         for values, members in grouped.items()
     ]
     tasks: dict[tuple[str, ...], list[Summary]] = {}
@@ -186,23 +205,34 @@ def summarize(rows: Sequence[Row], split: str | None = None) -> list[Task]:
 
 
 def known_metrics(rows: Iterable[Row], split: str | None) -> list[str]:
-    """The metrics of a split (None: of the validation) that some row has, those beside true answers first."""
-    prefixes = (f"{split}_",) if split else ("best_", "final_")
+    """The metrics of the validation that some row has, then those of a split, as `test l1`; beside true answers first.
+
+    If nothing of the validation tells which model is better, but something of the split does, that is first.
+    """
+    prefixes = {"best_": "", "final_": ""} | ({f"{split}_": f"{split} "} if split else {})
     found: dict[str, None] = {}
     for row in rows:
         for column in row.numbers:
             prefix = next((prefix for prefix in prefixes if column.startswith(prefix)), None)
             name = column.removeprefix(prefix or "")
-            if prefix and name != "step" and name not in NOT_OF_THE_MODEL and not name.startswith("input "):
-                found[name] = None
-    return sorted(found, key=lambda name: PAIRED.index(name) if name in PAIRED else len(PAIRED))
+            is_metric = not name.startswith("input ") and not name.endswith("_error") and name not in NOT_OF_THE_MODEL
+            if prefix and name != "step" and is_metric:
+                found[prefixes[prefix] + name] = None
+
+    def place(metric: str) -> tuple[bool, bool, int]:
+        name = plain(metric)
+        return bool(split_of(metric)), name in TELL_NOTHING, PAIRED.index(name) if name in PAIRED else len(PAIRED)
+
+    metrics = sorted(found, key=place)
+    telling = {split_of(metric) for metric in metrics if plain(metric) not in TELL_NOTHING}
+    return sorted(metrics, key=split_of, reverse=True) if split and telling == {split} else metrics
 
 
 def _place(summary: Summary, metric: str) -> tuple[bool, float]:
     mean = summary.mean(metric)
-    if mean is None or not math.isfinite(mean) or metric in TELL_NOTHING:
+    if mean is None or not math.isfinite(mean) or plain(metric) in TELL_NOTHING:
         return mean is None, 0.0
-    return False, -mean if metric in BETTER_WHEN_HIGHER else mean
+    return False, -mean if plain(metric) in BETTER_WHEN_HIGHER else mean
 
 
 def write_table(folder: Path, rows: Sequence[Row]) -> None:
