@@ -20,10 +20,7 @@ from translate.data.glyphs import draw_dataset
 from translate.training.log import METRICS, VALIDATION, read_metrics
 from translate.training.verdict import Diagnosis
 
-COMMON = (
-    "image_size=32 epochs=null data.workers=0 log_every=10 sample_every=100 save_every=1000 validation.every=50 "
-    "validation.classifier_steps=0"
-)
+COMMON = "image_size=32 epochs=null data.workers=0 log_every=10 sample_every=100 save_every=1000 validation.every=50"
 SMALL = "generator.width=16 discriminator.width=16 discriminator.num_layers=2 batch_size=4"
 PIX2PIX = f"method=pix2pix generator=unet_64 generator.num_downs=5 {SMALL}"
 CYCLEGAN = f"method=cyclegan generator=resnet_6blocks generator.num_blocks=2 {SMALL}"

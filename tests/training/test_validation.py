@@ -15,9 +15,11 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from translate.config import compose_settings
 from translate.training.examination import CYCLE, PAIRED, RECOGNIZED, RECONSTRUCTION, Examination
 from translate.training.log import read_metrics
-from translate.training.validation import Validation
+from translate.training.prepare import look_at_data
+from translate.training.validation import Validation, open_validation
 
 KERNEL = ("kernel_distance", "kernel_distance_back")
 
@@ -150,8 +152,7 @@ def test_every_method_is_measured(command, tiny_for, tmp_path: Path, method: str
 
 
 def test_translations_between_domains_are_judged_by_a_classifier_trained_once(command, tiny_for, tmp_path) -> None:
-    words = [word for word in tiny_for("stargan") if not word.startswith("validation.")]
-    words += ["validation.classifier_steps=1", "data.validation_fraction=0.3"]
+    words = [*tiny_for("stargan"), "validation.classifier_steps=1", "data.validation_fraction=0.3"]
     done = command("train", *words, "steps=2", "validation.every=1")
     assert done.code == 0, done.err
     assert done.out.count("training the classifier that judges translations, once") == 1
@@ -170,6 +171,20 @@ def test_translations_between_domains_are_judged_by_a_classifier_trained_once(co
     assert command("train", *words, "validation.every=0", "steps=3", f"output={other}").code == 0
     first, second = (load_file(run / "model" / "model.safetensors") for run in (tmp_path / "run", other))
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_a_classifier_is_for_long_runs_or_for_those_that_ask_for_it(tiny_for) -> None:
+    def steps(*words: str) -> int:
+        composed = compose_settings([*tiny_for("stargan"), "data.validation_fraction=0.3", *words])
+        data, _ = look_at_data(composed.settings, composed.allowed, None)
+        opened = open_validation(data, composed.settings, is_reversible=False)
+        assert opened is not None
+        assert (RECOGNIZED in opened.examination.names) == bool(opened.classifier_steps)
+        return opened.classifier_steps
+
+    assert [steps("steps=49999"), steps("steps=50000")] == [0, 1000]
+    assert steps("steps=2", "validation.classifier_steps=7") == 7
+    assert steps("steps=50000", "validation.classifier_steps=0") == 0
 
 
 def test_a_signal_during_the_training_of_the_classifier_ends_the_run_at_once(
@@ -245,7 +260,7 @@ def test_pairs_that_are_trained_on_as_if_they_were_none_are_true_answers(command
         (
             "stargan",
             ["validation.metric=recognized", "data.validation_fraction=0.3"],
-            "its classifier is off (validation.classifier_steps=0)",
+            "without validation.classifier_steps=1000 runs of less than 50,000 steps have no classifier",
         ),
         ("stargan", ["validation.weights=nowhere", "data.validation_fraction=0.3"], "nowhere is no folder of weights"),
         ("stargan", ["validation.classifier_steps=-1"], "validation.classifier_steps=-1 must be at least 0"),

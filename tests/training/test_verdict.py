@@ -186,6 +186,16 @@ def test_data_that_looked_wrong_leave_a_doubt_though_later_lines_do_not_show_it(
     )
 
 
+def test_a_grid_is_called_in_long_runs_alone_and_is_no_bad_run():
+    grid = [{"forward_checkerboard": 5.0}] * 10
+    assert follow(*grid, total_steps=1000, every=100)[1] == []
+    diagnosis, called = follow(*grid, total_steps=4000, every=400)
+    assert [(step, name) for step, name, _ in called] == [(2000, "checkerboard")]
+    diagnosis.measured += measured(0.2, 0.1)
+    told = "The run went well but for a flaw: validation l1 fell from 0.2 to 0.1; at its end: checkerboard (since step "
+    assert diagnosis.conclude(4000, "finished").startswith(told)
+
+
 def test_what_came_first_is_told_first():
     diagnosis, _ = follow({"generator_update": 1.0}, {"generator_update": 1.0}, *[FINE] * 8, *[FLAT] * 8)
     assert diagnosis.conclude(1000, "finished") == (

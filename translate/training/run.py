@@ -250,7 +250,7 @@ def train(
                     data,
                     tree,
                     fabric.device,
-                    max_steps=settings.validation.classifier_steps,
+                    max_steps=validation.classifier_steps,
                     bar=tell,
                 )
             if agreed(fabric, 0, bool(stop)):

@@ -45,7 +45,7 @@ class ValidationSettings:
     metric: str | None = None
     patience: int | None = None
     weights: str | None = None
-    classifier_steps: int = 1000
+    classifier_steps: int | None = None
 
 
 @dataclass(frozen=True)

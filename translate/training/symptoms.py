@@ -133,6 +133,7 @@ class Symptom:
         steps: steps before which networks have not learned anything that could go wrong so.
         can_show: whether a line can show it: there is no sign of a generator where it had no turn.
         is_of_data: whether it tells of the data, which are as they were when it is no longer seen.
+        is_flaw: whether images with it may be good otherwise.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Symptom:
     steps: int = 20
     can_show: Callable[[Row], bool] = lambda row: True
     is_of_data: bool = False
+    is_flaw: bool = False
 
 
 def steps_too_large(history: History) -> Seen | None:
@@ -384,8 +386,9 @@ SYMPTOMS = (
         "generator.upsample=resize, or more steps",
         after=0.5,
         lasts=0.1,
-        steps=500,
+        steps=2000,
         can_show=_has_checkerboard,
+        is_flaw=True,
     ),
     Symptom(
         "memorised training images",

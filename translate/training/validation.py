@@ -11,6 +11,7 @@ from translate.batch import Unpaired
 from translate.data.labeled import LabeledItems
 from translate.data.source import DataSource, Items
 from translate.errors import UserError, check_choice
+from translate.evaluation.classifier import MAX_STEPS
 from translate.evaluation.measures import Options, missing_measures
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER
 from translate.evaluation.requests import all_requests, share_out, shown
@@ -25,6 +26,7 @@ from translate.training.examination import (
     Comparison,
     Examination,
 )
+from translate.training.prepare import planned_steps
 from translate.training.settings import Settings
 
 TELL_NOTHING = (*CYCLE, RECONSTRUCTION)
@@ -33,6 +35,8 @@ DEFAULTS = (PAIRED[0], DISTANCES[0])
 """What tells the best where no metric is named, if it is measured: the first of them."""
 BACK = "_back"
 CACHE_GIB = 0.25
+LONG_RUN = 50_000
+"""Steps from which on a run has a classifier of domains by default."""
 
 
 class Validation(nn.Module):
@@ -42,15 +46,24 @@ class Validation(nn.Module):
         examination: what measures.
         metric: which of its metrics tells the best model; None keeps none.
         patience: measurements without a better one after which training ends; None is never.
+        classifier_steps: steps at most of training the judge that the examination has to be given; 0 is none.
     """
 
     best: Tensor
     best_step: Tensor
     waited: Tensor
 
-    def __init__(self, examination: Examination, *, metric: str | None, patience: int | None = None) -> None:
+    def __init__(
+        self,
+        examination: Examination,
+        *,
+        metric: str | None,
+        patience: int | None = None,
+        classifier_steps: int = 0,
+    ) -> None:
         super().__init__()
         self.examination, self.metric, self.patience = examination, metric, patience
+        self.classifier_steps = classifier_steps
         self.register_buffer("best", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("best_step", torch.tensor(0))
         self.register_buffer("waited", torch.tensor(0))
@@ -110,8 +123,10 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
         return None
     count = min(chosen.images, len(items))
     places = [place * len(items) // count for place in range(count)]
+    classifier_steps = 0
     if isinstance(items, LabeledItems):
-        examination, missing = _examine_domains(data, items, places, settings)
+        classifier_steps = _classifier_steps(data, settings)
+        examination, missing = _examine_domains(data, items, places, settings, has_judge=classifier_steps > 0)
     else:
         examination, missing = _examine_sides(data, items, places, settings, is_reversible=is_reversible)
     names = examination.names
@@ -130,7 +145,7 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
             )
     if chosen.every == 0:
         return None
-    return Validation(examination, metric=metric, patience=chosen.patience)
+    return Validation(examination, metric=metric, patience=chosen.patience, classifier_steps=classifier_steps)
 
 
 def weights_options(settings: Settings) -> Options:
@@ -172,8 +187,14 @@ def _examine_sides(
     return Examination(items, places, data.field_sides, names, comparisons=comparisons), missing
 
 
+def _classifier_steps(data: DataSource, settings: Settings) -> int:
+    """A classifier is nothing beside a long run, and more than all else in a short one."""
+    chosen = settings.validation.classifier_steps
+    return MAX_STEPS * (planned_steps(settings, data) >= LONG_RUN) if chosen is None else chosen
+
+
 def _examine_domains(
-    data: DataSource, items: LabeledItems, places: Sequence[int], settings: Settings
+    data: DataSource, items: LabeledItems, places: Sequence[int], settings: Settings, *, has_judge: bool
 ) -> tuple[Examination, dict[str, str]]:
     """What is measured of labelled images, each translated into one domain that it does not show, and why the rest is
     not."""
@@ -198,8 +219,11 @@ def _examine_domains(
             compared.append(Comparison(0, made, real))
     has_answers = any(each.answer is not None for each in asked)
     names, missing = _of_answers(data.source, settings) if has_answers else ([], {})
-    if not settings.validation.classifier_steps:
-        missing[RECOGNIZED] = "its classifier is off (validation.classifier_steps=0)"
+    if not has_judge:
+        missing[RECOGNIZED] = (
+            f"without validation.classifier_steps={MAX_STEPS} runs of less than {LONG_RUN:,} steps have no classifier, "
+            "with 0 none has"
+        )
     elif any(each.request for each in asked):
         names.append(RECOGNIZED)
     found, why = _of_sets(data.source, settings)

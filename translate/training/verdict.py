@@ -160,7 +160,7 @@ class Diagnosis:
             said = f"The run broke down at step {step:,}"
         elif ending == "stopped":
             said = f"Stopped at step {step:,} of {self.total_steps:,}"
-        elif present:
+        elif any(not each.symptom.is_flaw for each in self.called if each.symptom.name in present):
             said = "The run went badly"
         elif any(symptom.is_of_data for symptom in past):
             said = "The run ended in doubt"  # what is learned by heart hides what is wrong with the data
@@ -170,7 +170,9 @@ class Diagnosis:
             said = "Nothing was measured that tells how well the run went"
         else:
             said = _judge(metric, rows)
-            if past and said == WELL:
+            if present and said == WELL:
+                said = "The run went well but for a flaw"
+            elif past and said == WELL:
                 said = "The run ended well"
         since = {each.symptom.name: each.since for each in reversed(self.called)}
         told = {
