@@ -152,7 +152,8 @@ def command(
         monkeypatch.setattr("translate.training.run.draw_curves", lambda folder: None)
 
     if "pages" not in request.fixturenames:
-        monkeypatch.setattr("translate.run.refresh_report", lambda folder: None)  # first, so that it imports the real one
+        # First the one that imports the real one where nothing has.
+        monkeypatch.setattr("translate.run.refresh_report", lambda folder: None)
         monkeypatch.setattr("translate.report.write.refresh_report", lambda folder: None)
 
     def run(*arguments: object) -> Ran:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from translate.evaluation.measures import Options
     from translate.evaluation.report import Report as EvaluationReport
     from translate.evaluation.split import Bar
-    from translate.training.run import Outcome
-    from translate.training.settings import Settings
 
 app = typer.Typer(
     name="translate",
@@ -193,9 +191,10 @@ def run_training(composed: "Composed") -> None:
     outcome = run(composed, data_progress=progress_bar("reading images"))
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if outcome.stopped_by is not None:
+        saved = f", saved in {outcome.folder}. The same command continues."
         console.print(
-            f"Stopped after step {outcome.steps} of {outcome.total_steps}, saved in {outcome.folder}. "
-            "The same command continues."
+            f"Stopped after step {outcome.steps} of {outcome.total_steps}"
+            f"{saved if outcome.steps else ': nothing is lost, the same command begins again.'}"
         )
         raise typer.Exit(128 + outcome.stopped_by)
     if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -203,9 +202,12 @@ def run_training(composed: "Composed") -> None:
         from translate.model_folder import BEST, LATEST
         from translate.report.write import FILE as REPORT
         from translate.training.log import best_measurement
+        from translate.training.validation import more_steps
 
         folder, best = outcome.folder, best_measurement(outcome.folder)
         to = " --to all" if read_domains(folder / LATEST) else ""
+        validation = composed.settings.validation
+        longer = more_steps(outcome.steps, composed.settings.steps, validation.patience)
         console.print(f"Finished: {outcome.steps} steps in {folder}.")
         if best is not None:
             metrics = ", ".join(f"{name} {value:.4g}" for name, value in best["metrics"].items())
@@ -216,16 +218,9 @@ def run_training(composed: "Composed") -> None:
         console.print(
             f"Convert a folder with{' the best' * (best is not None)}\n"
             f"  translate convert {shlex.quote(str(folder))} INPUT OUTPUT{to}\n"
-            f"or train on with more steps: {' '.join(more_steps(outcome, composed.settings))}\n"
+            f"or train on with more steps: {' '.join(longer)}\n"
             f"How it went: {folder / REPORT}"
         )
-
-
-def more_steps(outcome: "Outcome", settings: "Settings") -> list[str]:
-    """The words that make a finished run go on, and patience not end it again at once."""
-    patience = settings.validation.patience
-    words = [f"steps={2 * max(outcome.steps, settings.steps or 0)}"]
-    return words if patience is None else [*words, f"validation.patience={2 * patience}"]
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)
@@ -522,7 +517,7 @@ def measure_model(
         engine,
         settings,
         split,
-        classifier_steps=classifier_steps or MAX_STEPS,
+        classifier_steps=classifier_steps or settings.get("validation", {}).get("classifier_steps") or MAX_STEPS,
         options=options or Options(),
         bar=bar or progress_bar,
         trained=trained,

@@ -1,5 +1,7 @@
 """What is asked for of images of domains when each is translated once."""
 
+from collections import Counter
+
 import torch
 
 from translate.domains import Domains, LabelSet
@@ -12,6 +14,15 @@ def test_every_image_is_asked_for_something_else_and_every_domain_equally_often(
     labels = torch.eye(3).repeat_interleave(2, 0)  # two of each
     given = share_out(labels, STYLES, list(all_requests(STYLES)))
     assert [request.text for request in given if request] == ["ink", "chalk", "oil", "chalk", "oil", "ink"]
+
+
+def test_of_many_attributes_all_are_asked_for() -> None:
+    names = tuple(f"a{place}" for place in range(12))
+    many = Domains((LabelSet(names, "attributes"),))
+    labels = (torch.rand(72, 12, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    given = Counter(request.text for request in share_out(labels, many, list(all_requests(many))) if request)
+    assert len(given) == 24
+    assert set(given.values()) <= {2, 3, 4}
 
 
 def test_an_image_that_shows_all_that_can_be_asked_for_is_asked_for_nothing() -> None:

@@ -263,8 +263,8 @@ def test_the_metric_shown_is_one_that_tells(run: Path) -> None:
     rows = [{"step": step, "is_best": False, "metrics": metrics} for step, metrics in lines]
     write_lines(run / "validation.jsonl", rows)
     assert "last kernel_distance 2 step 400, from 8 at step 200" in parse(run).text
-    write_lines(run / "validation.jsonl", rows[:1])  # nothing tells yet
-    assert "last cycle_source 0.5 step 200 steps" in parse(run).text
+    write_lines(run / "validation.jsonl", rows[:1])
+    assert "last kernel_distance 8 step 200 steps" in parse(run).text
 
 
 def test_what_a_fine_tuning_begins_with_is_known_before_it_has_a_model(run: Path) -> None:

@@ -36,8 +36,8 @@ def test_the_tracker_is_told_what_the_files_are(tmp_path: Path, monkeypatch: Any
         monkeypatch.setattr(log.diagnosis, "take", lambda row: [finding])
         row = {"losses": {"g_l1": 0.25}, "images_per_second": 1.0, "data_wait": 0.0, "epoch": 1.0, "signs": {"a": 2.0}}
         log.metrics({"step": 5, **row})
-        log.validation(5, {"l1": 0.5}, is_best=True)
-        log.validation(10, {"l1": 0.75}, is_best=False)
+        log.validation(5, {"l1": 0.5}, {}, is_best=True)
+        log.validation(10, {"l1": 0.75}, {}, is_best=False)
         log.conclude(10, "finished")
     plain = {"step": 5, "images_per_second": 1.0, "data_wait": 0.0, "epoch": 1.0}
     assert tracker.logged == [

@@ -103,8 +103,9 @@ def recall_classifier(
     `settings` are what `data` was built from, with the `image_size`. The seed of a run makes no other judge.
     """
     size = settings["image_size"]
-    unseen = ("root", "workers", "cache_gib")  # the fingerprint tells what lies there
-    seen = {name: value for name, value in settings["data"].items() if name not in unseen}
+    seen = {name: value for name, value in settings["data"].items() if name not in ("workers", "cache_gib")}
+    if "root" in seen:
+        seen["root"] = str(Path(seen["root"]).expanduser().resolve())
     described = json.dumps([data.fingerprint(), seen], sort_keys=True)
     key = {
         "format": "translate-classifier",

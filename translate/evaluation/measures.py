@@ -102,8 +102,11 @@ def missing_measures(side: Side, size: int, options: Options, *, has_answers: bo
     return missing
 
 
-def choose_measures(side: Side, size: int, options: Options, device: torch.device, *, has_answers: bool) -> Measures:
-    """The measures that apply to square images of `size` pixels, `has_answers` whether their true answers are known.
+def choose_measures(
+    side: Side, size: int, options: Options, device: torch.device, *, has_answers: bool, has_sets: bool = True
+) -> Measures:
+    """The measures that apply to square images of `size` pixels, `has_answers` whether their true answers are known,
+    `has_sets` whether sets of them are to be compared.
 
     Raises:
         UserError: a folder of weights that is none, or weights that are damaged.
@@ -118,6 +121,8 @@ def choose_measures(side: Side, size: int, options: Options, device: torch.devic
     alexnet, inception = (find_weights(name, options.weights) for name in (ALEXNET, INCEPTION))
     if has_answers and alexnet is not None and "lpips" not in missing:
         lpips = load_lpips(alexnet, device)
-    if inception is not None and "fid" not in missing:
+    if not has_sets:
+        distances = []
+    elif inception is not None and "fid" not in missing:
         distances.append(Distances(Inception(inception).to(device), ("fid", "kid"), relative=False))
     return Measures(side, lpips, tuple(distances), tuple(dict.fromkeys(missing.values())))

@@ -56,7 +56,7 @@ def compare(
 
         metrics["ms_ssim"] = torch.as_tensor(ms_ssim(outputs, targets, data_range=1.0, reduction="none"))
     if lpips is not None:
-        metrics["lpips"] = lpips(outputs, targets)
+        metrics["lpips"] = lpips(outputs.float(), targets.float())
     return [{name: float(values[index]) for name, values in metrics.items()} for index in range(len(outputs))]
 
 

@@ -47,13 +47,19 @@ def shown(
 def share_out(
     labels: Float[Tensor, "batch width"], domains: Domains, requests: Sequence[Request]
 ) -> list[Request | None]:
-    """For each image a request that it does not show yet, None where none is left; each of those that images of one
-    kind may be asked for equally often."""
+    """For each image a request that it does not show yet, None where none is left; all about equally often, and so are
+    those among images of one kind."""
     waiting = [shown(labels, domains, request)[1].tolist() for request in requests]
-    asked: Counter[tuple[Request, ...]] = Counter()
+    asked: Counter[Request] = Counter()
+    asked_of_kind: Counter[tuple[tuple[Request, ...], Request]] = Counter()
     found: list[Request | None] = []
     for image in range(len(labels)):
-        left = tuple(request for request, may in zip(requests, waiting, strict=True) if may[image])
-        found.append(left[asked[left] % len(left)] if left else None)
-        asked[left] += 1
+        kind = tuple(request for request, may in zip(requests, waiting, strict=True) if may[image])
+        if not kind:
+            found.append(None)
+            continue
+        chosen = min(kind, key=lambda request: (asked_of_kind[kind, request], asked[request]))
+        asked[chosen] += 1
+        asked_of_kind[kind, chosen] += 1
+        found.append(chosen)
     return found

@@ -20,6 +20,7 @@ from translate.model_folder import CONFIG as MODEL_CONFIG
 from translate.training.history import HISTORY
 from translate.training.log import METRICS, VALIDATION, WARNINGS, best_measurement, read_metrics
 from translate.training.run_folder import CONFIG
+from translate.training.validation import DEFAULTS, more_steps
 from translate.training.verdict import telling
 
 Line = Mapping[str, Any]
@@ -103,7 +104,8 @@ class Run:
     def metric(self) -> str | None:
         """The metric that chooses the best model, else the one that tells most, else the first one measured."""
         chosen: str | None = self.tree.get("validation", {}).get("metric")
-        first = next(iter(self.measured[0]["metrics"]), None) if self.measured else None
+        known = list(self.measured[0]["metrics"]) if self.measured else []
+        first = next((name for name in (*DEFAULTS, *known) if name in known), None)
         return chosen or telling(self.measured, None)[0] or first
 
     @property
@@ -137,10 +139,13 @@ class Run:
         rate = (self.tree.get("optimizer") or {}).get("lr")
         if words:
             where = f"cd {shlex.quote(str(self.begun['folder']))} && translate "
-            if self.state == "finished" and not {"-m", "--multirun"} & set(words):
-                longer = [word for word in words if not LENGTH.match(word)] + [f"steps={2 * self.step}"]
+            is_alone = not {"-m", "--multirun"} & set(words)  # a sweep has other words for each of its runs
+            if self.state == "finished" and is_alone:
+                patience = (self.tree.get("validation") or {}).get("patience")
+                further = more_steps(self.step, self.tree.get("steps"), patience)
+                longer = [word for word in words if not LENGTH.match(word)] + further
                 found.append(("train on, twice as long", where + shlex.join(longer)))
-            elif self.state == "broke down" and isinstance(rate, int | float):  # again it would end in the same way
+            elif self.state == "broke down" and is_alone and isinstance(rate, int | float):  # again it would end so
                 others = [word for word in words if not word.startswith(("optimizer.lr=", "resume="))]
                 anew = [*others, f"optimizer.lr={rate / 10:g}", "resume=never"]
                 found.append(("begin anew with a tenth of the learning rate", where + shlex.join(anew)))

@@ -56,7 +56,7 @@ class Examination:
       (`translate.evaluation.metrics.compare`);
     - `cycle_source` and `cycle_target` of a method that translates both ways: L1 between images and what they are after
       the cycle (Zhu et al. 2017, equation 2);
-    - `kernel_distance`, and with Inception's weights `kid` and `fid`, of images without answers: between translations
+    - `kernel_distance`, and with Inception's weights `kid` and `fid`, of images that are no pairs: between translations
       and the real images of the target side (`translate.evaluation.distances`), with `_back` the other way round; of
       labelled images the mean over the domains of that between translations into one and real images of it;
     - `recognized` of labelled images: the share of the translations in which a classifier sees what was asked for;
@@ -95,7 +95,14 @@ class Examination:
             UserError: weights that are damaged.
         """
         self.measures = {
-            place: choose_measures(side, size, options or Options(), device, has_answers=PAIRED[0] in self.names)
+            place: choose_measures(
+                side,
+                size,
+                options or Options(),
+                device,
+                has_answers=PAIRED[0] in self.names,
+                has_sets=place in self._compared,
+            )
             for place, side in enumerate(self.sides)
             if side is not None and place in {*self._compared, self._translated}
         }
@@ -155,7 +162,7 @@ class Examination:
             translated = translator(batch.images, torch.stack([each.target for each in asked]).to(batch.labels))
             note(RECONSTRUCTION, self._l1(translator(translated, batch.labels), batch.images, 0))
             if self.judge is not None:
-                seen = self.judge(quantize(translated, self._side(0)).mul(2).sub(1)).cpu()
+                seen = self.judge(quantize(translated, self._side(0)).mul(2).sub(1).float()).cpu()
                 for row, found, each in zip(rows, seen, asked, strict=True):
                     if each.request is not None:
                         row[RECOGNIZED] = float(bool(found[each.request.place]) == each.request.value)

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,18 +245,17 @@ def train(
             return no_bar(what)
 
         if validation is not None and RECOGNIZED in validation.examination.names:
+            recall = partial(
+                recall_classifier, judges or folder, data, tree, fabric.device, max_steps=validation.classifier_steps
+            )
             with leave_on_signal():
-                validation.examination.judge = recall_classifier(
-                    judges or folder,
-                    data,
-                    tree,
-                    fabric.device,
-                    max_steps=validation.classifier_steps,
-                    bar=tell,
-                )
-            if agreed(fabric, 0, bool(stop)):
+                if is_first:
+                    validation.examination.judge = recall(bar=tell)
+            if agreed(fabric, 0, bool(stop)):  # the others wait here, and read what the first has saved
                 log.conclude(step, "stopped")
                 return Outcome(folder, step, total_steps, stop.signal)
+            if not is_first:
+                validation.examination.judge = recall()
         log.start_clock()
         try:
             steps = fit(job, log, stop, save=save, show=show, keep=keep)

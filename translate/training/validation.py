@@ -35,6 +35,8 @@ DEFAULTS = (PAIRED[0], DISTANCES[0])
 """What tells the best where no metric is named, if it is measured: the first of them."""
 BACK = "_back"
 CACHE_GIB = 0.25
+FEWEST_COMPARED = 4
+"""Images of a set from which on its distance has a standard error, and may choose the best."""
 LONG_RUN = 50_000
 """Steps from which on a run has a classifier of domains by default."""
 
@@ -106,6 +108,10 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
         value = getattr(chosen, name)
         if value is not None and value < least:
             raise UserError(f"validation.{name}={value} must be at least {least}")
+    if chosen.patience is not None and chosen.every == 0:
+        raise UserError(
+            f"validation.patience={chosen.patience} needs measurements, but validation.every=0 turns them off"
+        )
     items = data.items(
         "validation",
         settings.image_size,
@@ -115,37 +121,49 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
     )
     if not len(items):
         for name in ("metric", "patience"):
-            if (value := getattr(chosen, name)) is not None:
+            if (value := getattr(chosen, name)) is not None and chosen.every != 0:
                 raise UserError(
                     f"validation.{name}={value} needs images that are not trained on: a folder called validation, or "
                     "data.validation_fraction=0.1"
                 )
         return None
-    count = min(chosen.images, len(items))
-    places = [place * len(items) // count for place in range(count)]
-    classifier_steps = 0
+    classifier_steps, once = 0, list(range(len(items)))
+    if isinstance(items, LabeledItems):  # items of two sets show those of one repeatedly
+        once = sorted({items.member(place): place for place in reversed(once)}.values())
+    count = min(chosen.images, len(once))
+    places = [once[place * len(once) // count] for place in range(count)]
     if isinstance(items, LabeledItems):
         classifier_steps = _classifier_steps(data, settings)
         examination, missing = _examine_domains(data, items, places, settings, has_judge=classifier_steps > 0)
     else:
         examination, missing = _examine_sides(data, items, places, settings, is_reversible=is_reversible)
     names = examination.names
-    metric = chosen.metric or next((name for name in DEFAULTS if name in names), None)
+    metric = chosen.metric or next((name for name in _defaults(examination) if name in names), None)
     if metric in missing:
         raise UserError(f"validation.metric={metric} cannot be measured here: {missing[metric]}")
     if metric is not None:
         check_choice("validation.metric", metric, names)
-    if chosen.patience is not None:
-        wanting = f"validation.patience={chosen.patience} needs "
-        if chosen.every == 0:
-            raise UserError(f"{wanting}measurements, but validation.every=0 turns them off")
-        if metric is None:
-            raise UserError(
-                f"{wanting}validation.metric, one of {', '.join(names)}: none of them is sure to tell the best model"
-            )
+    if chosen.patience is not None and metric is None:
+        raise UserError(
+            f"validation.patience={chosen.patience} needs validation.metric, one of {', '.join(names)}: none of them "
+            "is sure to tell the best model"
+        )
     if chosen.every == 0:
         return None
     return Validation(examination, metric=metric, patience=chosen.patience, classifier_steps=classifier_steps)
+
+
+def _defaults(examination: Examination) -> tuple[str, ...]:
+    """What tells the best if nobody says what: no distance between sets so small that it is chance."""
+    compared = examination.comparisons.get("", ())
+    fewest = min((min(len(each.made), len(each.real)) for each in compared), default=0)
+    return DEFAULTS if fewest >= FEWEST_COMPARED else DEFAULTS[:1]
+
+
+def more_steps(done: int, steps: int | None, patience: int | None) -> list[str]:
+    """The words that make a run go on that ended after `done` of `steps`, and its patience not end it again at once."""
+    words = [f"steps={2 * max(done, steps or 0)}"]
+    return words if patience is None else [*words, f"validation.patience={2 * patience}"]
 
 
 def weights_options(settings: Settings) -> Options:

@@ -231,6 +231,8 @@ def _clear_gain(metric: str, rows: Sequence[Row]) -> int:
     (first, last), errors = (
         [row.get(kind, {}).get(metric, 0.0) for row in (rows[0], rows[-1])] for kind in ("metrics", "errors")
     )
+    if not math.isfinite(last):
+        return -1
     gain = last - first if metric in BETTER_WHEN_HIGHER else first - last
     least = max(HARDLY * abs(first), SURE * math.hypot(*errors))
     return 0 if abs(gain) <= least else int(math.copysign(1, gain))
