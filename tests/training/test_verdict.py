@@ -250,6 +250,9 @@ def test_a_bad_run_names_what_was_wrong_at_its_end_and_before():
     assert diagnosis.conclude(1000, "finished") == told
     diagnosis, _ = follow(*[FLAT] * 8)
     assert diagnosis.conclude(1000, "finished") == "The run went badly: at its end: flat images (since step 20)."
+    diagnosis.measured += measured(0.2, 0.1)  # what has won the game may still let the other losses fall
+    assert diagnosis.conclude(1000, "finished").startswith("The run ended better than it began, but not well: ")
+    diagnosis.measured.clear()
     assert diagnosis.conclude(160, "stopped").startswith("Stopped at step 160 of 1,000: at its end: flat images")
     assert diagnosis.conclude(160, "broke down").startswith("The run broke down at step 160: at its end: flat images")
 

@@ -161,7 +161,8 @@ class Diagnosis:
         elif ending == "stopped":
             said = f"Stopped at step {step:,} of {self.total_steps:,}"
         elif any(not each.symptom.is_flaw for each in self.called if each.symptom.name in present):
-            said = "The run went badly"
+            is_better = metric is not None and _judge(metric, rows) == WELL
+            said = "The run ended better than it began, but not well" if is_better else "The run went badly"
         elif any(symptom.is_of_data for symptom in past):
             said = "The run ended in doubt"  # what is learned by heart hides what is wrong with the data
         elif len(self.rows) < 2 or len(self.measured) == 1:
