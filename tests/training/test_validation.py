@@ -293,6 +293,11 @@ def test_pairs_that_are_trained_on_as_if_they_were_none_are_true_answers(command
             "without validation.classifier_steps=1000 runs of less than 50,000 steps have no classifier",
         ),
         ("stargan", ["validation.weights=nowhere", "data.validation_fraction=0.3"], "nowhere is no folder of weights"),
+        (
+            "cyclegan",
+            ["validation.weights=.", "data.validation_fraction=0.4"],
+            "validation.weights=. is of no use here: fid and kid need Inception's weights",
+        ),
         ("stargan", ["validation.classifier_steps=-1"], "validation.classifier_steps=-1 must be at least 0"),
         (
             "cyclegan",

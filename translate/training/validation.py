@@ -139,6 +139,10 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
         examination, missing = _examine_sides(data, items, places, settings, is_reversible=is_reversible)
     names = examination.names
     metric = chosen.metric or next((name for name in _defaults(examination) if name in names), None)
+    pretrained = ("lpips", "kid")
+    if chosen.weights is not None and not any(name.startswith(pretrained) for name in names):
+        why = dict.fromkeys(reason for name, reason in missing.items() if name.startswith(pretrained))
+        raise UserError(f"validation.weights={chosen.weights} is of no use here: {'; '.join(why)}")
     if metric in missing:
         raise UserError(f"validation.metric={metric} cannot be measured here: {missing[metric]}")
     if metric is not None:
