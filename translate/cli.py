@@ -206,8 +206,8 @@ def run_training(composed: "Composed") -> None:
 
         folder, best = outcome.folder, best_measurement(outcome.folder)
         to = " --to all" if read_domains(folder / LATEST) else ""
-        validation = composed.settings.validation
-        longer = more_steps(outcome.steps, composed.settings.steps, validation.patience)
+        settings = composed.settings
+        longer = more_steps(outcome.steps, settings.steps, settings.validation.patience)
         console.print(f"Finished: {outcome.steps} steps in {folder}.")
         if best is not None:
             metrics = ", ".join(f"{name} {value:.4g}" for name, value in best["metrics"].items())

@@ -14,6 +14,8 @@ SCALES = 3
 WINDOW = 5
 LEAST_SPREAD = 0.01
 """Of a feature, where 2 is the full contrast: about one level of 8 bits, so that blank images divide by no zero."""
+LEAST_WITH_ERROR = 4
+"""Images of each set from which on the kernel distance has a standard error."""
 MOST_IMAGES = 1000
 """Of each set that the kernel distance compares, which takes time and memory by their square."""
 
@@ -180,7 +182,7 @@ class Distances:
         if not (made.isfinite().all() and wanted.isfinite().all()):
             return {frechet: math.nan, kernel: math.nan}
         found: dict[str, float] = {frechet: frechet_distance(made, wanted)}
-        if min(len(made), len(wanted)) < 4:
+        if min(len(made), len(wanted)) < LEAST_WITH_ERROR:
             return found | {kernel: kernel_distance(made, wanted)}
         found[kernel], found[f"{kernel}_error"] = kernel_distance_and_error(made, wanted)
         return found

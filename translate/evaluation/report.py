@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,7 +18,7 @@ from translate.evaluation.bootstrap import enough_images, interval
 from translate.evaluation.domains import DomainEvaluation, evaluate_domains
 from translate.evaluation.extremes import write_extremes
 from translate.evaluation.measures import Options
-from translate.evaluation.metrics import BETTER_WHEN_HIGHER
+from translate.evaluation.metrics import BETTER_WHEN_HIGHER, mean_of
 from translate.evaluation.pairs import MODEL, UNCHANGED, PairEvaluation, evaluate_pairs, evaluate_unpaired
 from translate.evaluation.sets import (
     distance_names,
@@ -380,6 +379,5 @@ def pooled(evaluation: Evaluation) -> Mapping[str, float]:
     """The distances of a model's images; of domains their mean, without an error."""
     if isinstance(evaluation, PairEvaluation):
         return evaluation.sets.get(MODEL, {})
-    rows = list(evaluation.sets.values())
     names = distance_names(evaluation.sets)
-    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+    return mean_of({name: row[name] for name in names if name in row} for row in evaluation.sets.values())

@@ -37,8 +37,8 @@ def known_names(labels: Float[Tensor, "batch width"], domains: Domains) -> Bool[
 def shown(
     labels: Float[Tensor, "batch width"], domains: Domains, request: Request
 ) -> tuple[Bool[Tensor, " batch"], Bool[Tensor, " batch"]]:
-    """Which images show what is asked for, and which could be translated into it: the two that are known not to be
-    anything else."""
+    """Which images show what is asked for, and which do not and so could be translated into it; those of which that is
+    not known are neither."""
     is_known = known_names(labels, domains)[:, request.place]
     shows = labels[:, request.place].bool() == request.value
     return is_known & shows, is_known & ~shows

@@ -11,7 +11,7 @@ from translate.batch import Labeled
 from translate.data.source import Items, collate
 from translate.evaluation.classifier import Classifier
 from translate.evaluation.measures import Measures, Options, choose_measures
-from translate.evaluation.metrics import compare, quantize, quantized_l1
+from translate.evaluation.metrics import compare, mean_of, quantize, quantized_l1
 from translate.evaluation.requests import Request
 from translate.methods.method import Method
 from translate.pixels import Side
@@ -139,11 +139,9 @@ class Examination:
         made = {key: total(features) for key, features in made.items()}
         errors: dict[str, float] = {}
         for suffix, compared in self.comparisons.items():
-            for name, (value, error) in self._distances(compared, made).items():
-                if name + suffix in self.names:
-                    values[name + suffix] = value
-                    if error is not None:
-                        errors[name + suffix] = error
+            between = self._distances(compared, made)
+            values |= {name + suffix: value for name, value in between.values.items()}
+            errors |= {name + suffix: error for name, error in between.errors.items() if name + suffix in self.names}
         return Measured({name: values[name] for name in self.names}, errors)
 
     def _translate(
@@ -196,22 +194,23 @@ class Examination:
         for kind, distances in enumerate(self.measures[side].distances if side in self._compared else ()):
             features[side, kind][own] = distances.features(quantize(images, self._side(side)))
 
-    def _distances(
-        self, compared: Sequence[Comparison], made: Mapping[tuple[int, int], Tensor]
-    ) -> dict[str, tuple[float, float | None]]:
+    def _distances(self, compared: Sequence[Comparison], made: Mapping[tuple[int, int], Tensor]) -> Measured:
         """The mean over the comparisons of every distance, and its standard error if all have one."""
-        found: dict[str, list[tuple[float, float | None]]] = {}
-        for side, into, real in compared:
-            for kind, distances in enumerate(self.measures[side].distances):
-                between = distances.between(made[side, kind][into], self._real[side, kind][real])
-                for name in distances.names:
-                    found.setdefault(name, []).append((between[name], between.get(f"{name}_error")))
-        merged: dict[str, tuple[float, float | None]] = {}
-        for name, pairs in found.items():
-            errors = [error for _, error in pairs if error is not None]
-            error = math.sqrt(sum(error**2 for error in errors)) / len(pairs) if len(errors) == len(pairs) else None
-            merged[name] = sum(value for value, _ in pairs) / len(pairs), error
-        return merged
+        rows = [
+            {
+                name: value
+                for kind, distances in enumerate(self.measures[side].distances)
+                for name, value in distances.between(made[side, kind][into], self._real[side, kind][real]).items()
+            }
+            for side, into, real in compared
+        ]
+        values = mean_of(rows)
+        errors = {
+            name: math.hypot(*(row[f"{name}_error"] for row in rows)) / len(rows)
+            for name in values
+            if all(f"{name}_error" in row for row in rows)
+        }
+        return Measured(values, errors)
 
     def _compare(self, outputs: Tensor, targets: Tensor) -> list[dict[str, float]]:
         """Beside the true answers, of the side that is translated into."""

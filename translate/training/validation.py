@@ -12,6 +12,7 @@ from translate.data.labeled import LabeledItems
 from translate.data.source import DataSource, Items
 from translate.errors import UserError, check_choice
 from translate.evaluation.classifier import MAX_STEPS
+from translate.evaluation.distances import LEAST_WITH_ERROR
 from translate.evaluation.measures import Options, missing_measures
 from translate.evaluation.metrics import BETTER_WHEN_HIGHER
 from translate.evaluation.requests import all_requests, share_out, shown
@@ -33,10 +34,10 @@ TELL_NOTHING = (*CYCLE, RECONSTRUCTION)
 """Metrics that no best can be named by: a model that changes nothing is perfect there."""
 DEFAULTS = (PAIRED[0], DISTANCES[0])
 """What tells the best where no metric is named, if it is measured: the first of them."""
+ANSWERED = (*PAIRED, "ms_ssim", "lpips")
+"""What is measured beside true answers, where it can be."""
 BACK = "_back"
 CACHE_GIB = 0.25
-FEWEST_COMPARED = 4
-"""Images of a set from which on its distance has a standard error, and may choose the best."""
 LONG_RUN = 50_000
 """Steps from which on a run has a classifier of domains by default."""
 
@@ -127,11 +128,7 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
                     "data.validation_fraction=0.1"
                 )
         return None
-    classifier_steps, once = 0, list(range(len(items)))
-    if isinstance(items, LabeledItems):  # items of two sets show those of one repeatedly
-        once = sorted({items.member(place): place for place in reversed(once)}.values())
-    count = min(chosen.images, len(once))
-    places = [once[place * len(once) // count] for place in range(count)]
+    places, classifier_steps = _spread(items, chosen.images), 0
     if isinstance(items, LabeledItems):
         classifier_steps = _classifier_steps(data, settings)
         examination, missing = _examine_domains(data, items, places, settings, has_judge=classifier_steps > 0)
@@ -157,11 +154,20 @@ def open_validation(data: DataSource, settings: Settings, *, is_reversible: bool
     return Validation(examination, metric=metric, patience=chosen.patience, classifier_steps=classifier_steps)
 
 
+def _spread(items: Items, most: int) -> list[int]:
+    """At most so many places of different images, from all over the items."""
+    once = list(range(len(items)))
+    if isinstance(items, LabeledItems):  # items of two sets show those of one repeatedly
+        once = sorted({items.member(place): place for place in reversed(once)}.values())
+    count = min(most, len(once))
+    return [once[place * len(once) // count] for place in range(count)]
+
+
 def _defaults(examination: Examination) -> tuple[str, ...]:
     """What tells the best if nobody says what: no distance between sets so small that it is chance."""
     compared = examination.comparisons.get("", ())
     fewest = min((min(len(each.made), len(each.real)) for each in compared), default=0)
-    return DEFAULTS if fewest >= FEWEST_COMPARED else DEFAULTS[:1]
+    return DEFAULTS if fewest >= LEAST_WITH_ERROR else DEFAULTS[:1]
 
 
 def more_steps(done: int, steps: int | None, patience: int | None) -> list[str]:
@@ -180,7 +186,7 @@ def _examine_sides(
     data: DataSource, items: Items, places: Sequence[int], settings: Settings, *, is_reversible: bool
 ) -> tuple[Examination, dict[str, str]]:
     """What is measured of source and target, and why the rest is not."""
-    names, missing = _of_answers(data.target, settings) if data.has_answers else ([], {})
+    names, missing = _measurable(ANSWERED, data.target, settings) if data.has_answers else ([], {})
     names += CYCLE * is_reversible
     comparisons = {}
     if data.batch_type is Unpaired:
@@ -192,18 +198,16 @@ def _examine_sides(
         ways = (("", 0, 1), (BACK, 1, 0))[: 1 + is_reversible]
         comparisons = {suffix: [Comparison(into, first[origin], first[into])] for suffix, origin, into in ways}
         if min(map(len, first)) < 2:
-            comparisons, lacking = (
-                {},
-                (
-                    "it needs at least 2 images of each side: more of them in a folder called validation or a larger "
-                    "data.validation_fraction, and validation.images of 2 or more"
-                ),
+            comparisons = {}
+            lacking = (
+                "it needs at least 2 images of each side: more of them in a folder called validation or a larger "
+                "data.validation_fraction, and validation.images of 2 or more"
             )
             missing |= {name + suffix: lacking for name in DISTANCES for suffix, _, _ in ways}
         for suffix, _, into in ways:
             side = data.field_sides[into]
             assert side is not None
-            found, why = _of_sets(side, settings)
+            found, why = _measurable(DISTANCES, side, settings)
             names += [name + suffix for name in found] if comparisons else []
             missing = {name + suffix: reason for name, reason in why.items()} | missing
     return Examination(items, places, data.field_sides, names, comparisons=comparisons), missing
@@ -240,7 +244,7 @@ def _examine_domains(
         if min(len(made), len(real)) > 1:
             compared.append(Comparison(0, made, real))
     has_answers = any(each.answer is not None for each in asked)
-    names, missing = _of_answers(data.source, settings) if has_answers else ([], {})
+    names, missing = _measurable(ANSWERED, data.source, settings) if has_answers else ([], {})
     if not has_judge:
         missing[RECOGNIZED] = (
             f"without validation.classifier_steps={MAX_STEPS} runs of less than {LONG_RUN:,} steps have no classifier, "
@@ -248,7 +252,7 @@ def _examine_domains(
         )
     elif any(each.request for each in asked):
         names.append(RECOGNIZED)
-    found, why = _of_sets(data.source, settings)
+    found, why = _measurable(DISTANCES, data.source, settings)
     names += found if compared else []
     missing |= why
     if not compared:
@@ -259,15 +263,7 @@ def _examine_domains(
     return Examination(items, places, data.field_sides, names, comparisons=comparisons, asked=asked), missing
 
 
-def _of_answers(side: Side, settings: Settings) -> tuple[list[str], dict[str, str]]:
-    """The metrics beside true answers, and why the others are missing."""
+def _measurable(wanted: Sequence[str], side: Side, settings: Settings) -> tuple[list[str], dict[str, str]]:
+    """Those of the wanted metrics that images of a side can have, and why they cannot have the others."""
     why = missing_measures(side, settings.image_size, weights_options(settings), has_answers=True)
-    missing = {name: reason for name, reason in why.items() if name in ("ms_ssim", "lpips")}
-    return [*PAIRED, *(name for name in ("ms_ssim", "lpips") if name not in missing)], missing
-
-
-def _of_sets(side: Side, settings: Settings) -> tuple[list[str], dict[str, str]]:
-    """The distances between sets, and why the others are missing."""
-    why = missing_measures(side, settings.image_size, weights_options(settings), has_answers=False)
-    missing = {name: reason for name, reason in why.items() if name in DISTANCES}
-    return [name for name in DISTANCES if name not in missing], missing
+    return [name for name in wanted if name not in why], {name: why[name] for name in wanted if name in why}

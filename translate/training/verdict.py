@@ -154,6 +154,7 @@ class Diagnosis:
     def conclude(self, step: int, ending: Ending) -> str:
         """How the run went, in a sentence: well only if a metric that tells became clearly better, without symptoms."""
         metric, rows = telling(self.measured, self.metric)
+        judged = None if metric is None else _judge(metric, rows)
         present = [name for name, episode in self._episodes.items() if episode.is_called]
         past = [each.symptom for each in self.called if each.symptom.name not in present]
         if ending == "broke down":
@@ -161,20 +162,19 @@ class Diagnosis:
         elif ending == "stopped":
             said = f"Stopped at step {step:,} of {self.total_steps:,}"
         elif any(not each.symptom.is_flaw for each in self.called if each.symptom.name in present):
-            is_better = metric is not None and _judge(metric, rows) == WELL
-            said = "The run ended better than it began, but not well" if is_better else "The run went badly"
+            said = "The run ended better than it began, but not well" if judged == WELL else "The run went badly"
         elif any(symptom.is_of_data for symptom in past):
             said = "The run ended in doubt"  # what is learned by heart hides what is wrong with the data
         elif len(self.rows) < 2 or len(self.measured) == 1:
             said = "The run was too short to judge"
-        elif metric is None:
+        elif judged is None:
             said = "Nothing was measured that tells how well the run went"
+        elif judged == WELL and present:
+            said = "The run went well but for a flaw"
+        elif judged == WELL and past:
+            said = "The run ended well"
         else:
-            said = _judge(metric, rows)
-            if present and said == WELL:
-                said = "The run went well but for a flaw"
-            elif past and said == WELL:
-                said = "The run ended well"
+            said = judged
         since = {each.symptom.name: each.since for each in reversed(self.called)}
         told = {
             "earlier" if present else "there was": dict.fromkeys(symptom.name for symptom in past),
